@@ -93,13 +93,11 @@ void *kc_calloc(size_t count, size_t size)
 
 void *kc_realloc(void *p, size_t count, size_t size)
 {
-	void *q;
+	size_t bytes;
+	void *q = NULL;
 
-	if (size && count > SIZE_MAX / size) {
-		KC_FAIL(KC_ENOMEM, "out of memory: %zu x %zu bytes", count, size);
-		return NULL;
-	}
-	q = must_fail() ? NULL : realloc(p, count * size ? count * size : 1);
+	if (!__builtin_mul_overflow(count, size, &bytes) && !must_fail())
+		q = realloc(p, bytes ? bytes : 1);
 	if (!q)
 		KC_FAIL(KC_ENOMEM, "out of memory: %zu x %zu bytes", count, size);
 	return q;
