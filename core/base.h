@@ -37,7 +37,7 @@ enum kc_err {
 /* Stores the message (replacing the last one) and returns err. */
 int kc_fail_at(int err, const char *file, int line, const char *fmt, ...)
 	__attribute__((format(printf, 4, 5)));
-#define KC_FAIL(err, ...) kc_fail_at((err), __FILE__, __LINE__, __VA_ARGS__)
+#define KC_FAIL(err, ...) kc_negative(kc_fail_at((err), __FILE__, __LINE__, __VA_ARGS__))
 
 /* Puts "fmt: " in front of the stored message: the cause chain.  Returns err. */
 int kc_cause(int err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
@@ -56,6 +56,13 @@ const char *kc_err_name(int err);
 /* For our own bugs only; never for what a user or a file can cause. */
 _Noreturn void kc_bug(const char *file, int line, const char *what);
 #define KC_ASSERT(cond) ((cond) ? (void)0 : kc_bug(__FILE__, __LINE__, #cond))
+
+/* Lets the compiler see that a failure is negative: what KC_TRY lets through is set. */
+static inline int kc_negative(int err)
+{
+	KC_ASSERT(err < 0);
+	return err;
+}
 
 #define KC_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define KC_MAX(a, b) ((a) > (b) ? (a) : (b))
