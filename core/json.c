@@ -114,6 +114,20 @@ static size_t utf8_length(const unsigned char *p, const unsigned char *end)
 	return n;
 }
 
+bool kc_utf8_valid(const char *s, size_t len)
+{
+	const unsigned char *p = (const unsigned char *)s, *end = p + len;
+
+	while (p < end) {
+		size_t n = utf8_length(p, end);
+
+		if (!n)
+			return false;
+		p += n;
+	}
+	return true;
+}
+
 static char *put_utf8(char *out, uint32_t c)
 {
 	if (c < 0x80) {

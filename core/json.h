@@ -67,6 +67,9 @@ void kc_json_free(struct kc_json *root);
 /* The member of that name (logarithmic), or NULL when there is none or v is no object. */
 const struct kc_json *kc_json_get(const struct kc_json *v, const char *key);
 
+/* True when s[0..len) is UTF-8 (RFC 3629). */
+bool kc_utf8_valid(const char *s, size_t len);
+
 /* Writes a quoted, escaped text.  Bytes are passed through: s should be UTF-8. */
 void kc_json_put_text(FILE *, const char *s);
 
