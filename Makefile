@@ -1,0 +1,94 @@
+# make            programs in bin/
+# make test       all tests, ends with 'N passed, N failed'
+# make check      tests again under ASan and UBSan, lint, static analysis
+# make bench      timings
+# make install    PREFIX=/usr/local
+#
+# BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
+
+CC      ?= gcc
+CXX     ?= g++
+BUILD   ?= build
+PREFIX  ?= /usr/local
+ifneq ($(V),1)
+Q := @
+endif
+
+WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+PACKAGES := yaml-0.1 libavformat libavcodec libswscale libavutil
+HDF5    := $(shell pkg-config --exists hdf5-serial && echo hdf5-serial || echo hdf5)
+OPENCV  := $(firstword $(wildcard /usr/include/opencv4 /usr/local/include/opencv4))
+CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) $(HDF5)) \
+	    $(if $(DNNL),-I$(DNNL)/include)
+OPT     ?= -O2
+CFLAGS  += -std=c11 $(OPT) -g -fopenmp $(WARN)
+CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra $(if $(OPENCV),-isystem $(OPENCV))
+LDLIBS  += $(if $(DNNL),-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(DNNL)/lib) -ldnnl \
+	   $(shell pkg-config --libs $(PACKAGES) $(HDF5)) \
+	   -lopencv_video -lopencv_imgproc -lopencv_core -lstdc++ -lm -lpthread
+comma   := ,
+ifdef SANITIZE
+CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
+CXXFLAGS += -fsanitize=$(SANITIZE)
+LDFLAGS += -fsanitize=$(SANITIZE)
+endif
+
+# Files with a main, and the programs they make.
+MAINS   := train/train.c train/pack.c eval/colorize.c tests/golden.c
+PROGRAMS := $(patsubst %.c,bin/%,$(notdir $(wildcard $(MAINS))))
+FOLDERS := core layers layers/cpu models losses weights data train eval
+SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
+# Kernels that are compiled once per instruction set level and chosen when a program starts.
+VECTOR  := $(wildcard layers/cpu/vec_*.c)
+LEVELS  := v2 v3 v4
+OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
+	   $(foreach l,$(LEVELS),$(patsubst %.c,$(BUILD)/%.$(l).o,$(VECTOR))) \
+	   $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp))
+CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
+TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
+
+all: $(PROGRAMS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC  $<")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/%.o: %.cpp
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CXX $<")
+	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+define level_rule
+$(BUILD)/%.$(1).o: %.c
+	@mkdir -p $$(@D)
+	$(if $(Q),@echo "  CC  $$< ($(1))")
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O3 -march=x86-64-$(1) -DKC_ISA=$(1) -MMD -MP -c $$< -o $$@
+endef
+$(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
+
+$(BUILD)/libkc.a: $(OBJECTS)
+	$(Q)rm -f $@ && ar rcs $@ $^
+
+bin/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
+bin/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
+bin/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
+bin/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
+$(BUILD)/test: $(TESTS) $(CHECKERS) $(BUILD)/libkc.a
+$(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a
+$(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LD  $@")
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+
+test: all $(BUILD)/test
+	$(BUILD)/test
+
+bench: $(BUILD)/bench
+	$(BUILD)/bench
+
+clean:
+	rm -rf $(BUILD) bin
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
+.PHONY: all test check lint bench install clean

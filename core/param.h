@@ -1,0 +1,73 @@
+/*
+ * The flat parameter store.  One array of masters holds every parameter, the trainable ones
+ * first, so gradient, moments, EMA, norm and checkpoint are ranges of flat arrays.
+ *
+ * Parameters appear by path while models are built; kc_params_alloc then lays them out and
+ * later requests can only find existing ones.  Masters are float32 (float64 in checks) and
+ * row-major in PyTorch's order of dimensions.
+ */
+#ifndef KC_CORE_PARAM_H
+#define KC_CORE_PARAM_H
+
+#include "core/tensor.h"
+
+/* What a parameter is: decides its initial values. */
+enum kc_param_kind {
+	KC_PARAM_CONV,          /* (Cout, Cin/groups, k...) */
+	KC_PARAM_DECONV,        /* (Cin, Cout/groups, k, k) */
+	KC_PARAM_LINEAR,        /* (out, in) */
+	KC_PARAM_BIAS,
+	KC_PARAM_NORM_WEIGHT, KC_PARAM_NORM_BIAS,
+	KC_PARAM_NORM_MEAN, KC_PARAM_NORM_VAR, KC_PARAM_NORM_COUNT,
+	KC_PARAM_SCALAR         /* a gain that starts at 0 */
+};
+
+struct kc_param {
+	const char *name;               /* path in the published checkpoints */
+	struct kc_type type;
+	enum kc_param_kind kind;
+	int64_t fan;                    /* inputs that reach one output; of a bias: its layer's */
+	int64_t stride;                 /* of a transposed convolution, else 1 */
+	bool trainable;                 /* gets gradients; false when frozen */
+	bool statistic;                 /* running statistics: saved, never differentiated */
+	uint64_t version;               /* counts changes from outside a plan */
+	size_t offset;                  /* elements into the flat arrays */
+	struct kc_params *store;
+};
+
+struct kc_params {
+	enum kc_dtype dtype;            /* KC_F32 or KC_F64 */
+	struct kc_param **v;            /* in order of appearance */
+	size_t n, room;
+	size_t count, trainable;        /* elements in all, and in the trainable range [0, trainable) */
+	void *master;                   /* count elements */
+	void *grad, *moment1, *moment2; /* trainable elements each */
+	void *ema;                      /* trainable elements, or NULL */
+	size_t bytes;                   /* of all arrays together */
+	bool allocated;
+};
+
+struct kc_params *kc_params_new(enum kc_dtype);
+void kc_params_free(struct kc_params *);
+
+/*
+ * The parameter of that name, made if it is new.  NULL with a message when an existing one has
+ * another shape, or when it is new after kc_params_alloc.
+ */
+struct kc_param *kc_params_get(struct kc_params *, const char *name, const struct kc_param *like);
+struct kc_param *kc_params_find(const struct kc_params *, const char *name);
+
+/* Lays out and zeroes the arrays; with_ema, with_moments say which are needed. */
+int kc_params_alloc(struct kc_params *, bool with_moments, bool with_ema);
+
+/* Master, gradient, ... of one parameter: KC_PLAIN buffers that borrow the store. */
+struct kc_buf kc_param_master(const struct kc_param *);
+struct kc_buf kc_param_array(const struct kc_param *, void *array);
+/* To be called after the master was written from outside a plan (loading, initialising). */
+void kc_param_changed(struct kc_param *);
+
+/* One element of a flat array of the store's dtype. */
+double kc_params_at(const struct kc_params *, const void *array, size_t i);
+void kc_params_put(const struct kc_params *, void *array, size_t i, double x);
+
+#endif

@@ -1,0 +1,123 @@
+/*
+ * Pass 2: decides in which dtype every real value is held.  Kernels read any dtype, so only
+ * inputs of convolutions and matrix products are converted, and parameters never are: their
+ * kernels pack them from the float32 masters.
+ */
+#include "core/plan_ir.h"
+
+/* Small values (per-channel numbers, scalars) and constants do not decide the precision of a
+ * chain: they stay float32 without making the chain so. */
+enum { SMALL = 1 << 13 };
+
+static bool is_neutral(const struct kc_plan *p, int v)
+{
+	const struct kc_value *x = &p->values[v];
+	const struct kc_step *s;
+
+	if (!x->real || x->home == KC_HOME_CONSTANT || kc_numel(&x->buf.type) <= SMALL)
+		return true;
+	if (x->producer < 0)
+		return false;
+	s = &p->steps[x->producer];
+	return (s->op->flags & KC_OP_BROADCAST) && is_neutral(p, s->in[0]);
+}
+
+static int follow(const struct kc_plan *p, const struct kc_step *s)
+{
+	int dtype = KC_F32;
+
+	for (int k = 0; k < s->n_in; k++) {
+		if (is_neutral(p, s->in[k]))
+			continue;
+		if (p->values[s->in[k]].buf.type.dtype != KC_BF16)
+			return KC_F32;
+		dtype = KC_BF16;
+	}
+	return dtype;
+}
+
+static int output_dtype(const struct kc_plan *p, const struct kc_step *s)
+{
+	const struct kc_value *first = s->n_in ? &p->values[s->in[0]] : NULL;
+
+	switch (s->op->precision) {
+	case KC_PREC_LOW:
+		return s->op->flags & KC_OP_OUT_FULL ? KC_F32 : KC_BF16;
+	case KC_PREC_FIRST:
+		return first && first->real ? first->buf.type.dtype : KC_F32;
+	case KC_PREC_FOLLOW:
+		if (s->op->flags & (KC_OP_BROADCAST | KC_OP_VIEW))
+			return first->real ? first->buf.type.dtype : KC_F32;
+		return follow(p, s);
+	default:
+		return KC_F32;
+	}
+}
+
+/* A bf16 copy of the value, made once. */
+static int low_copy(struct kc_plan *p, int v, const struct kc_step *user, int *made)
+{
+	struct kc_value copy = p->values[v];
+	const struct kc_node *node = user->node;
+	int64_t order = user->order - 1;
+	int s, at;
+
+	if (made[v] >= 0)
+		return made[v];
+	s = kc_ir_step(p, &kc_op_copy, node, NULL, 1, 1);
+	KC_TRY(s);
+	copy.buf.type.dtype = KC_BF16;
+	copy.tensor = NULL;
+	copy.home = KC_HOME_ARENA;
+	copy.fetched = false;
+	copy.producer = s;
+	at = kc_ir_value(p, &copy);
+	KC_TRY(at);
+	p->steps[s].in[0] = v;
+	p->steps[s].out[0] = at;
+	p->steps[s].order = order;
+	return made[v] = at;
+}
+
+static int lower(struct kc_plan *p)
+{
+	int n = p->n_steps, room = p->n_values;
+	int *made = kc_arena_alloc(&p->memory, (size_t)room * sizeof *made);
+
+	if (!made)
+		return KC_ENOMEM;
+	for (int v = 0; v < room; v++)
+		made[v] = -1;
+	for (int i = 0; i < n; i++) {
+		for (int k = 0; p->steps[i].op->precision == KC_PREC_LOW && k < p->steps[i].n_in; k++) {
+			const struct kc_value *x = &p->values[p->steps[i].in[k]];
+			int v;
+
+			if (!x->real || x->buf.type.dtype == KC_BF16 || x->buf.type.ndim < 2)
+				continue;
+			v = low_copy(p, p->steps[i].in[k], &p->steps[i], made);
+			KC_TRY(v);
+			p->steps[i].in[k] = v;
+		}
+		for (int k = 0; k < p->steps[i].n_out; k++) {
+			struct kc_value *y = &p->values[p->steps[i].out[k]];
+
+			if (y->real)
+				y->buf.type.dtype = output_dtype(p, &p->steps[i]);
+		}
+	}
+	KC_TRY(kc_ir_sort(p));
+	kc_ir_trace(p, "precision: bf16 where it may be, %d conversions", p->n_steps - n);
+	return 0;
+}
+
+int kc_pass_precision(struct kc_plan *p)
+{
+	if (p->opts.low)
+		return lower(p);
+	for (int v = 0; v < p->n_values; v++)
+		if (p->values[v].real)
+			p->values[v].buf.type.dtype = (int)p->opts.real;
+	kc_ir_trace(p, "precision: %s", kc_dtype_name(p->opts.real));
+	return 0;
+}

@@ -1,0 +1,53 @@
+/*
+ * A plan: the compiled form of what leads to the fetched values, run as a whole.  Forward,
+ * backward and update of a training step are one plan.
+ *
+ * Passes, each in its own file and each able to print what it did: prune, precision, layout,
+ * fuse, select kernels, pack, schedule, memory, prepare.
+ */
+#ifndef KC_CORE_PLAN_H
+#define KC_CORE_PLAN_H
+
+#include "core/device.h"
+#include "core/graph.h"
+
+struct kc_plan_opts {
+	enum kc_dtype real;     /* what KC_REAL is: KC_F32 (default) or KC_F64 */
+	bool low;               /* bf16 where operators allow it; needs real KC_F32 */
+	bool deterministic;
+	bool no_fuse;           /* checks: run the graph as it was written */
+	bool profile;
+	FILE *trace;            /* passes print here; NULL for silence */
+};
+
+/*
+ * Fetched values can be read after a run; nodes flagged STATE among them are run for their
+ * effect.  The graph, the device and the parameters must outlive the plan.
+ */
+int kc_plan_build(struct kc_plan **, struct kc_graph *, struct kc_device *,
+		  struct kc_tensor *const *fetch, int n, const struct kc_plan_opts *);
+void kc_plan_free(struct kc_plan *);
+
+/* The fixed slot of an input: channels-last, dtype of the plan.  Write it before a run. */
+int kc_plan_slot(struct kc_plan *, const struct kc_tensor *input, struct kc_buf *);
+/* Converts from any buffer of the same dimensions into the slot.  An input that the plan does not use is ignored. */
+int kc_plan_feed(struct kc_plan *, const struct kc_tensor *input, const struct kc_buf *);
+int kc_plan_run(struct kc_plan *);
+/* Converts a fetched value into any buffer of the same dimensions. */
+int kc_plan_read(struct kc_plan *, const struct kc_tensor *, const struct kc_buf *);
+/* The same for one number. */
+double kc_plan_scalar(struct kc_plan *, const struct kc_tensor *);
+
+struct kc_plan_stats {
+	int nodes, steps, fused;
+	size_t arena, slots, packed, params;    /* bytes */
+	size_t unshared;                        /* arena bytes if no buffer were shared */
+	double flops;                           /* of one run */
+};
+void kc_plan_stats(const struct kc_plan *, struct kc_plan_stats *);
+/* One line per step: operator, path, kernel, shapes, dtype, offset. */
+void kc_plan_print(const struct kc_plan *, FILE *);
+/* Needs opts.profile: time, GFLOP/s and GB/s per operator and per path, over all runs so far. */
+void kc_plan_profile(const struct kc_plan *, FILE *);
+
+#endif

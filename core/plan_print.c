@@ -1,0 +1,153 @@
+/* What a plan says of itself: statistics, its steps, its profile. */
+#include "core/plan_ir.h"
+
+#include <stdlib.h>
+
+static const char *step_path(const struct kc_step *s)
+{
+	return s->node && s->node->path[0] ? s->node->path : "-";
+}
+
+static const char *kernel_name(const struct kc_step *s)
+{
+	if (s->pack)
+		return "pack";
+	return s->kernel ? s->kernel->name : "reference";
+}
+
+static double step_flops(const struct kc_step *s)
+{
+	return s->node && s->op == s->node->op && s->op->flops ? s->op->flops(s->node) : 0;
+}
+
+static double step_bytes(const struct kc_plan *p, const struct kc_step *s)
+{
+	double bytes = 0;
+
+	for (int k = 0; k < s->n_in + s->n_out; k++)
+		bytes += (double)p->values[k < s->n_in ? s->in[k] : s->out[k - s->n_in]].bytes;
+	return bytes;
+}
+
+void kc_plan_stats(const struct kc_plan *p, struct kc_plan_stats *st)
+{
+	*st = (struct kc_plan_stats){.nodes = kc_graph_size(p->graph), .steps = p->n_steps,
+				     .arena = p->arena_bytes, .packed = p->device->packed_bytes};
+	for (int v = 0; v < p->n_values; v++) {
+		const struct kc_value *x = &p->values[v];
+
+		if (x->home == KC_HOME_SLOT)
+			st->slots += x->bytes;
+		else if (x->home == KC_HOME_MASTER)
+			st->params += x->bytes;
+		else if (x->home == KC_HOME_ARENA || (x->home == KC_HOME_ALIAS && x->producer >= 0))
+			st->unshared += x->bytes;
+	}
+	for (int i = 0; i < p->n_steps; i++) {
+		st->fused += p->steps[i].n_fused - 1;
+		st->flops += step_flops(&p->steps[i]);
+	}
+}
+
+void kc_plan_print(const struct kc_plan *p, FILE *f)
+{
+	char dims[96];
+
+	for (int i = 0; i < p->n_steps; i++) {
+		const struct kc_step *s = &p->steps[i];
+		const struct kc_value *y = s->n_out ? &p->values[s->out[0]] : NULL;
+
+		fprintf(f, "%5d %-16s %-28s %-14s", i, s->op->name, step_path(s), kernel_name(s));
+		if (y)
+			fprintf(f, " %-18s %-7s %s", kc_dims_text(&y->buf.type, dims),
+				kc_dtype_name((enum kc_dtype)y->buf.type.dtype),
+				y->home == KC_HOME_ARENA ? "" : "in place");
+		if (y && y->home == KC_HOME_ARENA)
+			fprintf(f, "@%.1fMB", (double)y->offset / 1e6);
+		fputc('\n', f);
+	}
+}
+
+/* ---- profile ---- */
+
+struct row {
+	char key[160];
+	double seconds, flops, bytes;
+	int steps;
+};
+
+static struct row *find_row(struct row *rows, int *n, const char *key)
+{
+	for (int i = 0; i < *n; i++)
+		if (!strcmp(rows[i].key, key))
+			return &rows[i];
+	snprintf(rows[*n].key, sizeof rows[*n].key, "%s", key);
+	return &rows[(*n)++];
+}
+
+static int slowest_first(const void *a, const void *b)
+{
+	const struct row *x = a, *y = b;
+
+	return (x->seconds < y->seconds) - (x->seconds > y->seconds);
+}
+
+static void print_rows(const struct kc_plan *p, struct row *rows, int n, const char *title, FILE *f)
+{
+	double total = 0, runs = (double)KC_MAX(p->runs, 1L);
+
+	for (int i = 0; i < n; i++)
+		total += rows[i].seconds;
+	qsort(rows, (size_t)n, sizeof *rows, slowest_first);
+	fprintf(f, "%-56s %6s %9s %6s %9s %8s\n", title, "steps", "ms/run", "share", "GFLOP/s", "GB/s");
+	for (int i = 0; i < n && i < 60; i++)
+		fprintf(f, "%-56s %6d %9.3f %5.1f%% %9.1f %8.2f\n", rows[i].key, rows[i].steps,
+			1e3 * rows[i].seconds / runs, total > 0 ? 100 * rows[i].seconds / total : 0,
+			rows[i].seconds > 0 ? rows[i].flops * runs / rows[i].seconds / 1e9 : 0,
+			rows[i].seconds > 0 ? rows[i].bytes * runs / rows[i].seconds / 1e9 : 0);
+	fprintf(f, "%-56s %6s %9.3f\n", "all", "", 1e3 * total / runs);
+}
+
+static void operator_key(const struct kc_step *s, char *key, size_t size)
+{
+	snprintf(key, size, "%s%s [%s]", s->op->name, s->node && s->node->backward ? " (backward)" : "",
+		 kernel_name(s));
+}
+
+static void path_key(const struct kc_step *s, char *key, size_t size)
+{
+	snprintf(key, size, "%s: %s", step_path(s), s->op->name);
+}
+
+static void print_profile(const struct kc_plan *p, struct row *rows, const char *title, FILE *f,
+			  void (*key_of)(const struct kc_step *, char *, size_t))
+{
+	int n = 0;
+
+	for (int i = 0; i < p->n_steps; i++) {
+		const struct kc_step *s = &p->steps[i];
+		struct row *r;
+		char key[160];
+
+		key_of(s, key, sizeof key);
+		r = find_row(rows, &n, key);
+		r->seconds += s->seconds;
+		r->flops += step_flops(s);
+		r->bytes += step_bytes(p, s);
+		r->steps++;
+	}
+	print_rows(p, rows, n, title, f);
+}
+
+void kc_plan_profile(const struct kc_plan *p, FILE *f)
+{
+	for (int by_path = 0; by_path < 2; by_path++) {
+		struct row *rows = kc_calloc((size_t)p->n_steps + 1, sizeof *rows);
+
+		if (!rows)
+			return;
+		print_profile(p, rows, by_path ? "path: operator" : "operator [kernel]", f,
+			      by_path ? path_key : operator_key);
+		free(rows);
+	}
+}

@@ -1,0 +1,143 @@
+/*
+ * What models are written with.  Every function takes values and returns a value; shapes are
+ * N, C, (T,) H, W; errors are sticky in the graph (core/graph.h), so nothing here is checked
+ * by the caller.  Keyword arguments are designated initialisers; 0 means the default.
+ */
+#ifndef KC_LAYERS_LAYERS_H
+#define KC_LAYERS_LAYERS_H
+
+#include "core/graph.h"
+#include "core/op.h"
+#include "core/param.h"
+#include "layers/pointwise.h"
+
+/* The table of operators (layers/table.c): what graphs are made with. */
+extern const struct kc_op_set kc_layers;
+
+/* ---- arithmetic, with broadcasting (dimensions aligned at the right as in PyTorch) ---- */
+struct kc_tensor *kc_add(struct kc_graph *, struct kc_tensor *, struct kc_tensor *);
+struct kc_tensor *kc_sub(struct kc_graph *, struct kc_tensor *, struct kc_tensor *);
+struct kc_tensor *kc_mul(struct kc_graph *, struct kc_tensor *, struct kc_tensor *);
+struct kc_tensor *kc_div(struct kc_graph *, struct kc_tensor *, struct kc_tensor *);
+struct kc_tensor *kc_scale(struct kc_graph *, struct kc_tensor *, double factor);
+struct kc_tensor *kc_shift(struct kc_graph *, struct kc_tensor *, double term);
+/* One operator of layers/pointwise.def. */
+struct kc_tensor *kc_pw1(struct kc_graph *, enum kc_pw, double p, double q, struct kc_tensor *);
+struct kc_tensor *kc_pw2(struct kc_graph *, enum kc_pw, double p, double q, struct kc_tensor *,
+			 struct kc_tensor *);
+struct kc_tensor *kc_pw3(struct kc_graph *, enum kc_pw, double p, double q, struct kc_tensor *,
+			 struct kc_tensor *, struct kc_tensor *);
+struct kc_tensor *kc_relu(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_leaky(struct kc_graph *, struct kc_tensor *, double slope);
+struct kc_tensor *kc_sigmoid(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_tanh(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_exp(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_square(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_abs(struct kc_graph *, struct kc_tensor *);
+struct kc_tensor *kc_stop(struct kc_graph *, struct kc_tensor *);       /* no gradient passes */
+
+/* ---- shape ---- */
+struct kc_tensor *kc_expand_to(struct kc_graph *, struct kc_tensor *, const struct kc_type *);
+struct kc_tensor *kc_sum_to(struct kc_graph *, struct kc_tensor *, const struct kc_type *);
+struct kc_tensor *kc_reshape(struct kc_graph *, struct kc_tensor *, int ndim, const int64_t *dim);
+struct kc_tensor *kc_permute(struct kc_graph *, struct kc_tensor *, const int *order);
+struct kc_tensor *kc_concat(struct kc_graph *, int axis, struct kc_tensor *const *, int n);
+#define KC_CONCAT(g, axis, ...) \
+	kc_concat((g), (axis), (struct kc_tensor *[]){__VA_ARGS__}, \
+		  (int)(sizeof((struct kc_tensor *[]){__VA_ARGS__}) / sizeof(struct kc_tensor *)))
+/* Elements start, start+step, ... (count of them) along one axis. */
+struct kc_tensor *kc_slice(struct kc_graph *, struct kc_tensor *, int axis, int64_t start,
+			   int64_t count, int64_t step);
+/* n equal parts along an axis, as outputs of one node; along axis 0 they are views. */
+void kc_split(struct kc_graph *, struct kc_tensor *, int axis, int n, struct kc_tensor **out);
+struct kc_tensor *kc_subsample(struct kc_graph *, struct kc_tensor *, int64_t step); /* [::s, ::s] */
+enum kc_pad_mode { KC_PAD_CONSTANT, KC_PAD_REFLECT, KC_PAD_REPLICATE };
+/* Of the last two axes; negative amounts crop (constant mode only). */
+struct kc_tensor *kc_pad(struct kc_graph *, struct kc_tensor *, enum kc_pad_mode, int left, int right,
+			 int top, int bottom);
+
+/* ---- reductions ---- */
+struct kc_tensor *kc_sum(struct kc_graph *, struct kc_tensor *);        /* to a scalar of shape [1] */
+struct kc_tensor *kc_mean(struct kc_graph *, struct kc_tensor *);       /* likewise */
+struct kc_tensor *kc_sum_axis(struct kc_graph *, struct kc_tensor *, int axis); /* keeps the axis */
+struct kc_tensor *kc_mean_axis(struct kc_graph *, struct kc_tensor *, int axis);
+struct kc_tensor *kc_max_axis(struct kc_graph *, struct kc_tensor *, int axis);
+struct kc_tensor *kc_softmax(struct kc_graph *, struct kc_tensor *, int axis);
+struct kc_tensor *kc_log_softmax(struct kc_graph *, struct kc_tensor *, int axis);
+
+/* ---- resampling and motion ---- */
+struct kc_tensor *kc_resize_nearest(struct kc_graph *, struct kc_tensor *, int64_t h, int64_t w);
+struct kc_tensor *kc_resize_bilinear(struct kc_graph *, struct kc_tensor *, int64_t h, int64_t w,
+				     bool align_corners);
+/* Resample2d: img at (x + flow_0, y + flow_1), border clamped; specs: FlowNet 2.0. */
+struct kc_tensor *kc_warp(struct kc_graph *, struct kc_tensor *img, struct kc_tensor *flow);
+struct kc_tensor *kc_correlation(struct kc_graph *, struct kc_tensor *a, struct kc_tensor *b,
+				 int64_t max_displacement, int64_t stride2);
+struct kc_tensor *kc_channel_norm(struct kc_graph *, struct kc_tensor *);
+
+/* ---- colour (CIE Lab, D65) ---- */
+struct kc_tensor *kc_rgb_to_lab(struct kc_graph *, struct kc_tensor *rgb);  /* [0,1] -> L, a, b */
+struct kc_tensor *kc_lab_to_rgb(struct kc_graph *, struct kc_tensor *lab);  /* not clamped at 1 */
+struct kc_tensor *kc_to_real(struct kc_graph *, struct kc_tensor *u8, double scale);
+
+/* ---- layers with parameters ---- */
+struct kc_model {
+	struct kc_graph *g;
+	struct kc_params *params;
+	bool frozen;            /* parameters made now are not trainable */
+	bool train;             /* batch norm uses batch statistics and updates running ones */
+	/* Values that the training step must store: running statistics. */
+	struct kc_update { struct kc_param *param; struct kc_tensor *value; } *updates;
+	int n_updates, room_updates;
+};
+void kc_model_release(struct kc_model *);
+
+enum kc_act { KC_ACT_NONE, KC_RELU, KC_LEAKY, KC_TANH, KC_SIGMOID };
+
+struct kc_conv_args {
+	int out, k;             /* output channels, square kernel (default 3) */
+	int stride, dilation, groups;           /* default 1 */
+	int pad;                /* default same padding, dilation * (k - 1) / 2; KC_NO_PAD for 0 */
+	int output_padding;     /* transposed only */
+	bool no_bias;
+	enum kc_act act;
+	float slope;            /* of KC_LEAKY */
+};
+enum { KC_NO_PAD = -1 };
+/* Parameters NAME.weight and NAME.bias in the current scope. */
+struct kc_tensor *kc_conv_args(struct kc_model *, const char *name, struct kc_tensor *x,
+			       const struct kc_conv_args *);
+#define kc_conv(m, name, x, ...) \
+	kc_conv_args((m), (name), (x), &(struct kc_conv_args){__VA_ARGS__})
+/* Transposed convolution; default k 4, stride 2, pad 1. */
+struct kc_tensor *kc_deconv_args(struct kc_model *, const char *name, struct kc_tensor *x,
+				 const struct kc_conv_args *);
+#define kc_deconv(m, name, x, ...) \
+	kc_deconv_args((m), (name), (x), &(struct kc_conv_args){__VA_ARGS__})
+/* Batch norm with running statistics: eps 1e-5, momentum 0.1; m->train chooses. */
+struct kc_tensor *kc_batch_norm(struct kc_model *, const char *name, struct kc_tensor *x);
+struct kc_tensor *kc_activate(struct kc_graph *, struct kc_tensor *, enum kc_act, double slope);
+
+/* ---- the same operators on given values ---- */
+struct kc_conv_attr {
+	int64_t nd;                             /* spatial dimensions: 1, 2 or 3 */
+	int64_t stride[3], pad[3], dilation[3], groups;
+	int64_t size[3];                        /* of the result, where it is not implied (gradients,
+						 * transposed); else 0 */
+	int64_t act;                            /* enum kc_act applied by a fused kernel */
+	double slope;
+};
+struct kc_tensor *kc_conv_op(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *w,
+			     struct kc_tensor *bias_or_null, const struct kc_conv_attr *);
+struct kc_tensor *kc_deconv_op(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *w,
+			       struct kc_tensor *bias_or_null, const struct kc_conv_attr *,
+			       const int64_t *output_padding);
+struct kc_tensor *kc_matmul(struct kc_graph *, struct kc_tensor *, struct kc_tensor *); /* batched */
+
+/* ---- training step: state writers ---- */
+/* 1 if every element of every input is finite, else 0; shape [1]. */
+struct kc_tensor *kc_all_finite(struct kc_graph *, struct kc_tensor *const *, int n);
+/* sqrt of the sum of all squares; shape [1]. */
+struct kc_tensor *kc_global_norm(struct kc_graph *, struct kc_tensor *const *, int n);
+
+#endif
