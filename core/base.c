@@ -54,7 +54,7 @@ const char *kc_err_name(int err)
 	return err >= 0 ? "ok" : "unknown error";
 }
 
-_Noreturn void kc_bug(const char *file, int line, const char *what)
+void kc_bug(const char *file, int line, const char *what)
 {
 	fprintf(stderr, "kinemacolor: bug: %s:%d: %s\n", file, line, what);
 	abort();

@@ -54,7 +54,7 @@ const char *kc_err_name(int err);
 	} while (0)
 
 /* For our own bugs only; never for what a user or a file can cause. */
-_Noreturn void kc_bug(const char *file, int line, const char *what);
+void kc_bug(const char *file, int line, const char *what) __attribute__((noreturn));
 #define KC_ASSERT(cond) ((cond) ? (void)0 : kc_bug(__FILE__, __LINE__, #cond))
 
 /* Lets the compiler see that a failure is negative: what KC_TRY lets through is set. */
