@@ -72,11 +72,11 @@ static void put_bounds(const struct kc_opt *row, FILE *out)
 	if (!has_bounds(row))
 		return;
 	if (isinf(row->max))
-		fprintf(out, " of at least %.12g", row->min);
+		fprintf(out, " of at least %.15g", row->min);
 	else if (isinf(row->min))
-		fprintf(out, " of at most %.12g", row->max);
+		fprintf(out, " of at most %.15g", row->max);
 	else
-		fprintf(out, " in %.12g..%.12g", row->min, row->max);
+		fprintf(out, " in %.15g..%.15g", row->min, row->max);
 }
 
 static void put_choices(const char *choices, FILE *out)
@@ -281,7 +281,9 @@ static bool read_items(const struct kc_opt *row, const char *p, bool bracket, un
 
 static bool is_empty_list(const char *text)
 {
-	return is_null(text) || (*text == '[' && text[1 + strspn(text + 1, " \t")] == ']');
+	size_t close = *text == '[' ? 1 + strspn(text + 1, " \t") : 0;
+
+	return is_null(text) || (close && strcmp(text + close, "]") == 0);
 }
 
 static int read_list(const struct kc_opt *row, const char *text, union value *v)

@@ -1,0 +1,153 @@
+/*
+ * The configuration of a training run: YAML in the BasicSR dialect, as TCVC's authors use
+ * it, into one typed struct.  The rows in train/options.c name every key, its default and
+ * its bounds; this header names the members.
+ *
+ *	struct kc_config c;
+ *	KC_TRY(kc_config_init(&c));                           defaults
+ *	rc = kc_config_load(&c, "configs/train.yml");         the file
+ *	rc = kc_config_set(&c, "train.lr_G=1e-4");            --set, any number of times
+ *	rc = kc_config_resolve(&c);                           do the keys fit together?
+ *	kc_config_release(&c);
+ */
+#ifndef KC_TRAIN_CONFIG_H
+#define KC_TRAIN_CONFIG_H
+
+#include "core/option.h"
+#include "train/schedule.h"
+
+enum kc_recipe { KC_RECIPE_TCVC, KC_RECIPE_IDC };
+enum kc_precision_choice { KC_CHOOSE_FLOAT32, KC_CHOOSE_BF16, KC_CHOOSE_AUTO };
+enum kc_flow_source { KC_FLOW_FLOWNET2, KC_FLOW_DIS, KC_FLOW_PACK };
+enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17 };
+enum kc_key_net { KC_KEY_NET_SIGGRAPH17, KC_KEY_NET_ECCV16 };
+enum kc_initial { KC_INITIAL_PRETRAINED, KC_INITIAL_FORMULA, KC_INITIAL_RANDOM };
+enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD };
+enum kc_criterion { KC_CRITERION_L1, KC_CRITERION_MSE, KC_CRITERION_SMOOTH_L1,
+		    KC_CRITERION_CHARBONNIER };
+enum kc_reduction { KC_REDUCE_MEAN, KC_REDUCE_SUM };
+enum kc_reg_loss { KC_REG_L1, KC_REG_HUBER };
+enum kc_nan_policy { KC_NAN_SKIP, KC_NAN_ROLLBACK, KC_NAN_STOP };
+
+/* Members of type int64_t with an enum in their comment hold its values. */
+
+struct kc_config_train_data {
+	char *name;                     /* chooses what published data do, and names the set */
+	char *root;                     /* folder of clips, or a pack file; may be NULL */
+	char *keys;                     /* list of "clip_start_last" keys; may be NULL */
+	struct kc_ints intervals;       /* frame distances a window may have */
+	int64_t keyframe_interval;      /* a window is that + 2 frames */
+	int64_t workers, batch_size;    /* the batch counts over all ranks */
+	int64_t size;                   /* side of the square crop, pixels */
+	bool reverse, shuffle, flip, rotate;
+};
+
+struct kc_config_val_data {
+	char *name, *root;              /* root NULL: no validation */
+	int64_t keyframe_interval;      /* frames between anchors */
+	int64_t size;                   /* side to which luma is resized */
+	int64_t max_clips, max_frames;  /* 0: all */
+};
+
+struct kc_config_network {
+	int64_t kind;                   /* enum kc_network */
+	int64_t key_net;                /* enum kc_key_net */
+	bool train_key_net;
+	double width;                   /* factor on all channel counts */
+	int64_t initial;                /* enum kc_initial */
+	double mask_cent;               /* subtracted from the hint mask */
+};
+
+struct kc_config_path {
+	char *root;                     /* experiments/, tb_logger/ lie below */
+	char *experiments_root;         /* the run's folder; NULL: root/experiments/name */
+	char *pretrain_model, *pretrain_key_net, *pretrain_flow;
+	bool strict_load;
+	char *resume_state;             /* "auto", a state file, or NULL */
+};
+
+struct kc_config_optimizer {
+	int64_t kind;                   /* enum kc_optimizer_kind */
+	double momentum, beta1, beta2, eps, weight_decay;
+	bool clear_state;               /* forget the moments at restarts */
+	double clip_norm, ema_decay;    /* 0: off */
+	int64_t accumulate;             /* batches per step */
+};
+
+struct kc_config_loss {
+	int64_t criterion;              /* enum kc_criterion */
+	double pixel_weight;
+	int64_t reduction;              /* enum kc_reduction, of the pixel criterion */
+	struct kc_ints srl_steps;       /* self-regularization: frame distances */
+	double srl_weight, srl_alpha;
+};
+
+struct kc_config_idc {
+	double hint_p;                  /* parameter of the geometric number of hints; 1: none */
+	double class_weight, reg_weight;
+	bool classification;            /* which loss trains the trunk */
+	int64_t reg_loss;               /* enum kc_reg_loss */
+};
+
+struct kc_config_logger {
+	int64_t print_freq, save_freq;  /* iterations; save_freq 0: at the end only */
+	int64_t keep;                   /* newest checkpoints kept; 0: all */
+	int64_t milestone_freq;         /* multiples of it are never removed; 0: none */
+};
+
+struct kc_config {
+	char *name;
+	int64_t recipe;                 /* enum kc_recipe */
+	bool published, tensorboard, save_images, deterministic;
+	int64_t precision;              /* enum kc_precision_choice */
+	int64_t threads;                /* 0: one per core */
+	int64_t flow;                   /* enum kc_flow_source */
+
+	struct kc_config_train_data data;
+	struct kc_config_val_data val;
+	struct kc_config_network network;
+	struct kc_config_path path;
+
+	struct kc_schedule schedule;    /* train.lr_* and what belongs to them */
+	struct kc_config_optimizer optimizer;
+	struct kc_config_loss loss;
+	struct kc_config_idc idc;
+	int64_t niter;                  /* iterations in all */
+	double max_seconds;             /* stop, saved, after that long; 0: never */
+	int64_t val_freq;               /* iterations; 0: never */
+	int64_t seed;
+	int64_t nan_policy;             /* enum kc_nan_policy */
+	int64_t nan_limit;              /* non-finite steps in a row that end the run */
+
+	struct kc_config_logger logger;
+
+	char *ignored;                  /* keys of the file without effect, "a, b"; or NULL */
+};
+
+/* The table of all keys. */
+const struct kc_opt *kc_config_rows(size_t *n);
+
+int kc_config_init(struct kc_config *);
+
+/* Reads a file over what is there.  Errors name file, line and key. */
+int kc_config_load(struct kc_config *, const char *path);
+/* The same from memory; name stands for the file in messages. */
+int kc_config_parse(struct kc_config *, const char *name, const char *text, size_t len);
+
+/* One override "a.b=c". */
+int kc_config_set(struct kc_config *, const char *assignment);
+
+/*
+ * Checks what one row cannot, and applies `published`: the public code always trains with
+ * the mean squared error, whatever pixel_criterion says.  Call it after the last set.
+ */
+int kc_config_resolve(struct kc_config *);
+
+void kc_config_release(struct kc_config *);
+
+/* The resolved configuration as YAML that loads again. */
+int kc_config_dump(const struct kc_config *, FILE *);
+/* Equal for configurations that compute the same bits. */
+uint64_t kc_config_hash(const struct kc_config *);
+
+#endif
