@@ -39,8 +39,8 @@ static void test_hostile_files(void)
 		{"duplicate_key", "w"}, {"header_huge", "header claims"},
 		{"header_past_end", "header claims"}, {"hole", "bytes before it belong"},
 		{"negative", "no whole number"}, {"not_json", "header"},
-		{"offsets_past_end", "not within the file"}, {"overflow", "overflows"},
-		{"overlap", "overlaps"}, {"reversed", "not within the file"},
+		{"offsets_past_end", "past the end"}, {"overflow", "overflows"},
+		{"overlap", "overlaps"}, {"reversed", "past the end"},
 		{"shape_mismatch", "do not fit"}, {"short", "too few"}};
 	struct kc_st f;
 

@@ -84,7 +84,7 @@ static int read_offsets(const struct kc_st *f, const struct kc_json *v, struct k
 		return refuse(f, t->name, "data_offsets are not two whole numbers");
 	if (a->integer < 0 || a->next->integer < a->integer ||
 	    (uint64_t)a->next->integer > size)
-		return refuse(f, t->name, "data_offsets are not within the file");
+		return refuse(f, t->name, "its data_offsets go past the end of the file, or back");
 	if ((uint64_t)(a->next->integer - a->integer) != t->bytes)
 		return refuse(f, t->name, "data_offsets do not fit dtype and shape");
 	t->data = data + a->integer;
