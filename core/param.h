@@ -19,7 +19,8 @@ enum kc_param_kind {
 	KC_PARAM_BIAS,
 	KC_PARAM_NORM_WEIGHT, KC_PARAM_NORM_BIAS,
 	KC_PARAM_NORM_MEAN, KC_PARAM_NORM_VAR, KC_PARAM_NORM_COUNT,
-	KC_PARAM_SCALAR         /* a gain that starts at 0 */
+	KC_PARAM_SCALAR,        /* a gain that starts at 0 */
+	KC_PARAM_UNIT           /* a vector of length 1: spectral norm's u and v */
 };
 
 struct kc_param {

@@ -102,6 +102,7 @@ struct kc_conv_args {
 	bool no_bias;
 	enum kc_act act;
 	float slope;            /* of KC_LEAKY */
+	bool spectral;          /* spectral norm: NAME.weight_orig, weight_u, weight_v */
 };
 enum { KC_NO_PAD = -1 };
 /* Parameters NAME.weight and NAME.bias in the current scope. */
@@ -139,5 +140,89 @@ struct kc_tensor *kc_matmul(struct kc_graph *, struct kc_tensor *, struct kc_ten
 struct kc_tensor *kc_all_finite(struct kc_graph *, struct kc_tensor *const *, int n);
 /* sqrt of the sum of all squares; shape [1]. */
 struct kc_tensor *kc_global_norm(struct kc_graph *, struct kc_tensor *const *, int n);
+
+/* ---- parameters and statistics by hand ---- */
+/* NAME in the current scope; type, kind, fan, stride, statistic are taken from `like`. */
+struct kc_tensor *kc_parameter(struct kc_model *, const char *name, const struct kc_param *like);
+/* The training step stores value into p; a later call for the same p replaces an earlier one. */
+void kc_model_update(struct kc_model *, struct kc_param *p, struct kc_tensor *value);
+
+/* ---- matrix products ---- */
+/* op(A) op(B), 2-D or batched 3-D; float32 result in bf16 plans. */
+struct kc_tensor *kc_matmul_t(struct kc_graph *, struct kc_tensor *a, struct kc_tensor *b,
+			      bool transpose_a, bool transpose_b);
+/* x W^T + bias: x (n, in), w (out, in). */
+struct kc_tensor *kc_linear_op(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *w,
+			       struct kc_tensor *bias_or_null);
+struct kc_tensor *kc_linear(struct kc_model *, const char *name, struct kc_tensor *x, int64_t out);
+
+/* ---- normalisations on given values; eps 1e-5; vectors have one element per channel ---- */
+struct kc_tensor *kc_batch_norm_eval(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *weight,
+				     struct kc_tensor *bias, struct kc_tensor *mean,
+				     struct kc_tensor *var);
+/* mean and var (biased) are those of the batch, shaped (1, C, 1, ...). */
+struct kc_tensor *kc_batch_norm_train(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *weight,
+				      struct kc_tensor *bias, struct kc_tensor **mean,
+				      struct kc_tensor **var);
+/* Per sample and channel; weight and bias both or neither. */
+struct kc_tensor *kc_instance_norm(struct kc_graph *, struct kc_tensor *x,
+				   struct kc_tensor *weight_or_null, struct kc_tensor *bias_or_null);
+/*
+ * w / sigma with sigma = u^T W v, W being w as a matrix whose rows are dimension dim (0, or 1 for
+ * transposed convolutions).  v NULL: one power iteration from u gives u and v (Miyato et al.,
+ * 2018).  They are constants for the gradient.
+ */
+struct kc_spectral { struct kc_tensor *w, *u, *v, *sigma; };
+void kc_spectral_norm(struct kc_graph *, struct kc_tensor *w, struct kc_tensor *u,
+		      struct kc_tensor *v_or_null, int dim, struct kc_spectral *out);
+/* gain v / |v| per element of dimension 0; gain (Cout, 1, ...). */
+struct kc_tensor *kc_weight_norm(struct kc_graph *, struct kc_tensor *v, struct kc_tensor *gain);
+/* x / (|x| + term) along the channels. */
+struct kc_tensor *kc_l2_normalise(struct kc_graph *, struct kc_tensor *x, double term);
+
+/* ---- pooling of the last two axes; 0 means stride k, no pad ---- */
+struct kc_pool_args { int64_t k, stride, pad; bool exclude_pad; };
+/* The first maximum of a window takes the gradient. */
+struct kc_tensor *kc_max_pool_args(struct kc_graph *, struct kc_tensor *, const struct kc_pool_args *);
+#define kc_max_pool(g, x, ...) \
+	kc_max_pool_args((g), (x), &(struct kc_pool_args){__VA_ARGS__})
+/* Mean of the window; zeros of the padding count unless exclude_pad. */
+struct kc_tensor *kc_avg_pool_args(struct kc_graph *, struct kc_tensor *, const struct kc_pool_args *);
+#define kc_avg_pool(g, x, ...) \
+	kc_avg_pool_args((g), (x), &(struct kc_pool_args){__VA_ARGS__})
+/* Means of windows floor(i in/out) .. ceil((i + 1) in/out) - 1; (1, 1) is the global mean. */
+struct kc_tensor *kc_adaptive_avg_pool(struct kc_graph *, struct kc_tensor *, int64_t h, int64_t w);
+
+/*
+ * img at grid (N, H, W, 2), whose x and y in [-1, 1] span pixel centres (align_corners); outside
+ * lie zeros, or the border's values.
+ */
+struct kc_tensor *kc_grid_sample(struct kc_graph *, struct kc_tensor *img, struct kc_tensor *grid,
+				 bool border);
+
+/* ---- colour bins ---- */
+enum { KC_BINS = 313 };
+/* The in-gamut ab bins of CIC, (a, b) in steps of 10, a ascending, then b. */
+extern const double kc_bins[KC_BINS][2];
+/* A table as a value: no parameter, no gradient.  The table must outlive the plan. */
+struct kc_tensor *kc_constant(struct kc_graph *, const double *table, struct kc_type);
+/* ab (N, 2, ...) in Lab units -> weights (N, 313, ...) of the 10 nearest bins, sigma 5, sum 1. */
+struct kc_tensor *kc_soft_encode(struct kc_graph *, struct kc_tensor *ab);
+/* ab / 110 -> index ia * 23 + ib of the 529 bins of IDC, (N, ...) of int32. */
+struct kc_tensor *kc_hard_encode(struct kc_graph *, struct kc_tensor *ab);
+/* Annealed mean of logits (N, 313, ...): ab in Lab units (CIC, section 2.3). */
+struct kc_tensor *kc_annealed_mean(struct kc_graph *, struct kc_tensor *logits, double temperature);
+
+/* ---- recurrent cells and attention, on given values ---- */
+/* torch.nn.LSTM: gates i, f, g, o; h and c are replaced. */
+struct kc_lstm { struct kc_tensor *w_ih, *w_hh, *b_ih, *b_hh; };
+void kc_lstm_step(struct kc_graph *, const struct kc_lstm *, struct kc_tensor *x, struct kc_tensor **h,
+		  struct kc_tensor **c);
+/* Convolutional LSTM (Lai et al., 2018): gates i, f, o, g from a same-padded convolution of (x, h). */
+void kc_conv_lstm_step(struct kc_graph *, struct kc_tensor *w, struct kc_tensor *bias,
+		       struct kc_tensor *x, struct kc_tensor **h, struct kc_tensor **c);
+/* gain * attention(x) + x over all positions; q, k, v are 1x1 convolutions (SAGAN). */
+struct kc_attention { struct kc_tensor *wq, *bq, *wk, *bk, *wv, *bv, *gain; };
+struct kc_tensor *kc_self_attention(struct kc_graph *, const struct kc_attention *, struct kc_tensor *x);
 
 #endif
