@@ -1,0 +1,315 @@
+#include "models/tcvc.h"
+
+#include "models/flownet2.h"
+#include "models/width.h"
+
+#include <stdlib.h>
+
+/* ---- the flows of a window ---- */
+
+static bool has_step(const int *steps, int n, int t)
+{
+	for (int k = 0; k < n; k++)
+		if (steps[k] == t)
+			return true;
+	return false;
+}
+
+/* The flows i+t -> i for i = first .. last. */
+static int add_run(struct kc_pair *pairs, int n, int t, int first, int last)
+{
+	for (int i = first; i <= last; i++, n++)
+		if (pairs)
+			pairs[n] = (struct kc_pair){i + t, i};
+	return n;
+}
+
+/* The list up to the flows i+t -> i; the whole list for t = 0. */
+static int list_pairs(int frames, const int *steps, int n_steps, int t, struct kc_pair *pairs)
+{
+	int n = 0;
+
+	for (int i = 1; i <= frames - 2; i++, n++)
+		if (pairs)
+			pairs[n] = (struct kc_pair){i, i + 1};
+	if (t == 1)
+		return n;
+	/* The recurrence stops one frame before the window's end, self-regularization does not. */
+	n = add_run(pairs, n, 1, 0, has_step(steps, n_steps, 1) ? frames - 2 : frames - 3);
+	for (int k = 0; k < n_steps && steps[k] != t; k++)
+		if (steps[k] > 1 && !has_step(steps, k, steps[k]))
+			n = add_run(pairs, n, steps[k], 0, frames - 1 - steps[k]);
+	return n;
+}
+
+int kc_tcvc_pairs(int frames, const int *steps, int n_steps, struct kc_pair *pairs)
+{
+	return list_pairs(frames, steps, n_steps, 0, pairs);
+}
+
+static int count_pairs(const struct kc_tcvc_args *a)
+{
+	return list_pairs(a->frames, a->steps, a->n_steps, 0, NULL);
+}
+
+static int run_start(const struct kc_tcvc_args *a, int t)
+{
+	return list_pairs(a->frames, a->steps, a->n_steps, t, NULL);
+}
+
+/* Frames (or pairs) first .. first + count - 1 of x, which holds n windows. */
+static struct kc_tensor *rows(struct kc_graph *g, struct kc_tensor *x, int first, int count, int64_t n)
+{
+	return kc_slice(g, x, 0, first * n, count * n, 1);
+}
+
+static int64_t windows(const struct kc_tensor *l, const struct kc_tcvc_args *a)
+{
+	return l->type.dim[0] / a->frames;
+}
+
+struct kc_tensor *kc_tcvc_step_flows(struct kc_graph *g, struct kc_tensor *flows, int t,
+				     const struct kc_tcvc_args *a)
+{
+	if (t >= a->frames || !has_step(a->steps, a->n_steps, t))
+		return NULL;
+	return rows(g, flows, run_start(a, t), a->frames - t, flows->type.dim[0] / count_pairs(a));
+}
+
+/* Grey as RGB in [0,1] of one end of every pair. */
+static struct kc_tensor *grey_frames(struct kc_graph *g, struct kc_tensor *l, bool to,
+				     const struct kc_pair *pairs, int n_pairs, int64_t n)
+{
+	struct kc_tensor **frame = kc_calloc((size_t)n_pairs, sizeof(struct kc_tensor *)), *x;
+
+	if (!frame)
+		return kc_graph_fail(g, "out of memory");
+	for (int p = 0; p < n_pairs; p++)
+		frame[p] = rows(g, l, to ? pairs[p].to : pairs[p].from, 1, n);
+	x = kc_shift(g, kc_concat(g, 0, frame, n_pairs), 0.5);
+	free(frame);
+	return KC_CONCAT(g, 1, x, x, x);
+}
+
+struct kc_tensor *kc_tcvc_flows(struct kc_model *m, struct kc_tensor *l,
+				const struct kc_tcvc_args *a)
+{
+	int n_pairs = count_pairs(a);
+	struct kc_pair *pairs = kc_calloc((size_t)n_pairs, sizeof *pairs);
+	struct kc_tensor *from, *to, *flows = NULL;
+	bool frozen = m->frozen;
+
+	if (!pairs)
+		return kc_graph_fail(m->g, "out of memory");
+	kc_tcvc_pairs(a->frames, a->steps, a->n_steps, pairs);
+	from = grey_frames(m->g, l, false, pairs, n_pairs, windows(l, a));
+	to = grey_frames(m->g, l, true, pairs, n_pairs, windows(l, a));
+	free(pairs);
+	m->frozen = true;
+	KC_SCOPE(m->g, "flow")
+		flows = kc_flownet2(m, from, to, 1, a->pairs_per_call);
+	m->frozen = frozen;
+	return flows;
+}
+
+/* ---- anchors ---- */
+
+/* siggraph17 is frozen, and keeps its running statistics even where it is trained. */
+struct kc_siggraph17 kc_tcvc_anchors(struct kc_model *m, struct kc_tensor *l,
+				     const struct kc_tcvc_args *a)
+{
+	struct kc_siggraph17 anchors = {0};
+	bool frozen = m->frozen, train = m->train;
+
+	m->frozen = frozen || !a->train_anchors;
+	m->train = false;
+	KC_SCOPE(m->g, "fea_key")
+		anchors = kc_siggraph17(m, l, &(struct kc_siggraph17_args){.width = a->width});
+	m->frozen = frozen;
+	m->train = train;
+	return anchors;
+}
+
+static struct kc_tensor *colour(struct kc_model *m, struct kc_tensor *feature,
+				const struct kc_tcvc_args *a)
+{
+	struct kc_tensor *ab = NULL;
+	bool frozen = m->frozen;
+
+	m->frozen = frozen || !a->train_anchors;
+	KC_SCOPE(m->g, "fea_key")
+		ab = kc_siggraph17_out(m, feature);
+	m->frozen = frozen;
+	return ab;
+}
+
+/* ---- the trained heads ---- */
+
+static struct kc_tensor *luma_feature(struct kc_model *m, struct kc_tensor *l, double width)
+{
+	int c = kc_width(width, 32);
+	struct kc_tensor *x = l;
+
+	KC_SCOPE(m->g, "L_fea_extractor") {
+		x = kc_conv(m, "0", x, .out = c, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "2", x, .out = c);
+	}
+	return x;
+}
+
+static struct kc_tensor *channel_reduction(struct kc_model *m, struct kc_tensor *x, double width)
+{
+	int c = kc_width(width, 64);
+
+	KC_SCOPE(m->g, "channel_reduction") {
+		x = kc_conv(m, "conv1", x, .out = c, .k = 1, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv2", x, .out = c, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv3", x, .out = c, .k = 1);
+	}
+	return x;
+}
+
+static struct kc_tensor *weighting(struct kc_model *m, struct kc_tensor *x, double width)
+{
+	KC_SCOPE(m->g, "weigting") {
+		x = kc_conv(m, "conv1", x, .out = kc_width(width, 196), .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv2", x, .out = kc_width(width, 64), .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv3", x, .out = 1, .act = KC_SIGMOID);
+	}
+	return x;
+}
+
+static struct kc_tensor *feature_refine(struct kc_model *m, struct kc_tensor *x, double width)
+{
+	KC_SCOPE(m->g, "feature_refine") {
+		x = kc_conv(m, "conv1", x, .out = kc_width(width, 196), .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv2", x, .out = kc_width(width, 128), .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv3", x, .out = kc_width(width, 128));
+	}
+	return x;
+}
+
+/* ---- propagation ---- */
+
+/* What the recurrence reads and does not write; entries by frame. */
+struct propagation {
+	struct kc_tensor *luma;                 /* of all frames */
+	struct kc_tensor **backward;            /* features that came from the last frame */
+	struct kc_tensor *reduced;              /* of frames 2 .. frames-1, their channels reduced */
+	struct kc_tensor *flows;
+	int64_t n;
+};
+
+static void propagate_backward(struct kc_model *m, struct propagation *p,
+			       struct kc_tensor *last_feature, const struct kc_tcvc_args *a)
+{
+	struct kc_graph *g = m->g;
+	int last = a->frames - 1;
+	struct kc_tensor *all;
+
+	p->backward[last] = last_feature;
+	for (int i = last - 1; i >= 1; i--)
+		p->backward[i] = kc_warp(g, p->backward[i + 1], rows(g, p->flows, i - 1, 1, p->n));
+	all = kc_concat(g, 0, p->backward + 2, last - 1);
+	p->reduced = channel_reduction(m, kc_stop(g, all), a->width);
+}
+
+/* Feature of frame i from that of frame i-1. */
+static struct kc_tensor *step_forward(struct kc_model *m, const struct propagation *p, int i,
+				      struct kc_tensor *previous, const struct kc_tcvc_args *a)
+{
+	struct kc_graph *g = m->g;
+	struct kc_tensor *before = rows(g, p->luma, i - 1, 1, p->n);
+	struct kc_tensor *now = rows(g, p->luma, i, 1, p->n);
+	struct kc_tensor *after = rows(g, p->luma, i + 1, 1, p->n);
+	struct kc_tensor *forward = kc_warp(g, previous, rows(g, p->flows, run_start(a, 1) + i - 1, 1, p->n));
+	struct kc_tensor *w, *middle, *red_next, *red_previous, *red_middle;
+
+	w = weighting(m, KC_CONCAT(g, 1, before, now, after, p->backward[i], forward), a->width);
+	middle = kc_pw3(g, KC_PW_blend, 0, 0, w, forward, p->backward[i]);
+	red_next = rows(g, p->reduced, i - 1, 1, p->n);
+	red_previous = channel_reduction(m, kc_stop(g, previous), a->width);
+	red_middle = channel_reduction(m, kc_stop(g, middle), a->width);
+	return kc_add(g, middle,
+		      feature_refine(m, KC_CONCAT(g, 1, before, now, after, red_next, red_previous,
+						  red_middle), a->width));
+}
+
+static struct kc_tensor *propagate(struct kc_model *m, struct propagation *p, struct kc_tensor **ab,
+				   struct kc_tensor *first_feature, struct kc_tensor *last_feature,
+				   const struct kc_tcvc_args *a)
+{
+	struct kc_tensor *feature = first_feature;
+
+	propagate_backward(m, p, last_feature, a);
+	for (int i = 1; i <= a->frames - 2; i++) {
+		feature = step_forward(m, p, i, feature, a);
+		ab[i - 1] = colour(m, feature, a);
+	}
+	return kc_concat(m->g, 0, ab, a->frames - 2);
+}
+
+struct kc_tensor *kc_tcvc_between(struct kc_model *m, struct kc_tensor *l,
+				  struct kc_tensor *first_feature, struct kc_tensor *last_feature,
+				  struct kc_tensor *flows, const struct kc_tcvc_args *a)
+{
+	struct propagation p = {.flows = flows, .n = windows(l, a)};
+	struct kc_tensor **lists, *ab;
+
+	if (a->frames <= 2)
+		return NULL;
+	lists = kc_calloc(2 * (size_t)a->frames, sizeof(struct kc_tensor *));
+	if (!lists)
+		return kc_graph_fail(m->g, "out of memory");
+	p.backward = lists;
+	p.luma = luma_feature(m, l, a->width);
+	ab = propagate(m, &p, lists + a->frames, first_feature, last_feature, a);
+	free(lists);
+	return ab;
+}
+
+/* ---- the whole ---- */
+
+static bool input_fits(struct kc_graph *g, const struct kc_tensor *l, const struct kc_tcvc_args *a)
+{
+	int64_t pairs = count_pairs(a);
+	char text[96];
+
+	if (kc_is_poison(l))
+		return false;
+	if (l->type.dim[0] % a->frames) {
+		kc_graph_fail(g, "tcvc: %s is not a whole number of windows of %d frames",
+			      kc_dims_text(&l->type, text), a->frames);
+		return false;
+	}
+	if (a->flows && a->flows->type.dim[0] != pairs * windows(l, a)) {
+		kc_graph_fail(g, "tcvc: flows %s, expected %lld of them",
+			      kc_dims_text(&a->flows->type, text), (long long)(pairs * windows(l, a)));
+		return false;
+	}
+	return true;
+}
+
+struct kc_tcvc kc_tcvc(struct kc_model *m, struct kc_tensor *l, const struct kc_tcvc_args *a)
+{
+	struct kc_graph *g = m->g;
+	int last = a->frames - 1;
+	struct kc_siggraph17 anchors;
+	struct kc_tensor *ab[2], *feature[2], *between;
+	struct kc_tcvc out = {.flows = a->flows};
+	int64_t n;
+
+	if (!input_fits(g, l, a))
+		return (struct kc_tcvc){kc_graph_fail(g, "tcvc: no input"), a->flows};
+	n = windows(l, a);
+	if (last == 0)
+		return (struct kc_tcvc){kc_tcvc_anchors(m, l, a).ab, NULL};
+	anchors = kc_tcvc_anchors(m, KC_CONCAT(g, 0, rows(g, l, 0, 1, n), rows(g, l, last, 1, n)), a);
+	kc_split(g, anchors.ab, 0, 2, ab);
+	kc_split(g, anchors.feature, 0, 2, feature);
+	if (!out.flows && count_pairs(a))
+		out.flows = kc_tcvc_flows(m, l, a);
+	between = kc_tcvc_between(m, l, feature[0], feature[1], out.flows, a);
+	out.ab = between ? KC_CONCAT(g, 0, ab[0], between, ab[1]) : KC_CONCAT(g, 0, ab[0], ab[1]);
+	return out;
+}
