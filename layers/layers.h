@@ -55,6 +55,17 @@ enum kc_pad_mode { KC_PAD_CONSTANT, KC_PAD_REFLECT, KC_PAD_REPLICATE };
 /* Of the last two axes; negative amounts crop (constant mode only). */
 struct kc_tensor *kc_pad(struct kc_graph *, struct kc_tensor *, enum kc_pad_mode, int left, int right,
 			 int top, int bottom);
+struct kc_tensor *kc_flip(struct kc_graph *, struct kc_tensor *, int axis);
+/* N, C*r*r, H, W -> N, C, H*r, W*r */
+struct kc_tensor *kc_pixel_shuffle(struct kc_graph *, struct kc_tensor *, int64_t r);
+/* The 3x3 neighbours of every pixel, zeros outside: N, C, H, W -> N, C*9, H*W */
+struct kc_tensor *kc_unfold3x3(struct kc_graph *, struct kc_tensor *);
+/* Entries index[i] of axis 0; index is an int32 list. */
+struct kc_tensor *kc_gather(struct kc_graph *, struct kc_tensor *, struct kc_tensor *index);
+/* One element of the axis at every place of the others: index is int32 with that axis of 1. */
+struct kc_tensor *kc_take(struct kc_graph *, struct kc_tensor *, struct kc_tensor *index, int axis);
+/* Place of the first of the largest along the axis, int32; keeps the axis. */
+struct kc_tensor *kc_argmax(struct kc_graph *, struct kc_tensor *, int axis);
 
 /* ---- reductions ---- */
 struct kc_tensor *kc_sum(struct kc_graph *, struct kc_tensor *);        /* to a scalar of shape [1] */

@@ -1,9 +1,6 @@
 /* The table of operators: layers/pointwise.def and layers/ops.def, in that order. */
 #include "layers/layers.h"
-
-#define KC_OP(name) extern const struct kc_op kc_op_##name;
-#include "layers/ops.def"
-#undef KC_OP
+#include "layers/ops.h"
 
 static const struct kc_op *const all[] = {
 #define KC_PW1(name, ...) &kc_pw_ops[KC_PW_##name],
