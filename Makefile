@@ -9,6 +9,8 @@
 CC      ?= gcc
 CXX     ?= g++
 BUILD   ?= build
+# Programs go to bin/, those of another build beside its objects.
+BIN     := $(if $(filter build,$(BUILD)),bin,$(BUILD)/bin)
 PREFIX  ?= /usr/local
 ifneq ($(V),1)
 Q := @
@@ -35,7 +37,7 @@ endif
 
 # Files with a main, and the programs they make.
 MAINS   := train/train.c train/pack.c eval/colorize.c tests/golden.c
-PROGRAMS := $(patsubst %.c,bin/%,$(notdir $(wildcard $(MAINS))))
+PROGRAMS := $(patsubst %.c,$(BIN)/%,$(notdir $(wildcard $(MAINS))))
 FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
 # Kernels that are compiled once per instruction set level and chosen when a program starts.
@@ -70,10 +72,10 @@ $(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
 $(BUILD)/libkc.a: $(OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
-bin/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
-bin/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
-bin/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
-bin/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
+$(BIN)/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
+$(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
+$(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
+$(BIN)/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
 $(BUILD)/test: $(TESTS) $(CHECKERS) $(BUILD)/libkc.a
 $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
@@ -88,7 +90,7 @@ bench: $(BUILD)/bench
 	$(BUILD)/bench
 
 clean:
-	rm -rf $(BUILD) bin
+	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
 .PHONY: all test check lint bench install clean

@@ -14,6 +14,7 @@
 #define KC_TRAIN_CONFIG_H
 
 #include "core/option.h"
+#include "losses/pixel.h"
 #include "train/schedule.h"
 
 enum kc_recipe { KC_RECIPE_TCVC, KC_RECIPE_IDC };
@@ -25,7 +26,6 @@ enum kc_initial { KC_INITIAL_PRETRAINED, KC_INITIAL_FORMULA, KC_INITIAL_RANDOM }
 enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD };
 enum kc_criterion { KC_CRITERION_L1, KC_CRITERION_MSE, KC_CRITERION_SMOOTH_L1,
 		    KC_CRITERION_CHARBONNIER };
-enum kc_reduction { KC_REDUCE_MEAN, KC_REDUCE_SUM };
 enum kc_reg_loss { KC_REG_L1, KC_REG_HUBER };
 enum kc_nan_policy { KC_NAN_SKIP, KC_NAN_ROLLBACK, KC_NAN_STOP };
 

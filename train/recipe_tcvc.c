@@ -1,0 +1,118 @@
+/*
+ * TCVC: windows of frames, the pixel loss (off in the published training) and the
+ * self-regularization loss of every step.  Source: models/tcvc.h, losses/warp.h.
+ */
+#include "losses/pixel.h"
+#include "losses/warp.h"
+#include "models/tcvc.h"
+#include "train/recipes.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+enum {
+	MAX_STEPS = KC_MAX_TERMS - 1,
+	/* Pixels of FlowNet 2.0's batch: more pairs at once only take memory at this size. */
+	FLOW_PIXELS = 4 * 256 * 256
+};
+
+static const char *const term_names[MAX_STEPS] = {
+	"warp_loss", "warp_loss2", "warp_loss3", "warp_loss4", "warp_loss5", "warp_loss6",
+	"warp_loss7", "warp_loss8", "warp_loss9", "warp_loss10", "warp_loss11",
+};
+
+static int read_steps(const struct kc_config *c, int steps[MAX_STEPS])
+{
+	if (c->loss.srl_steps.n > MAX_STEPS)
+		return KC_FAIL(KC_ECONFIG, "train.srl_steps: at most %d steps", MAX_STEPS);
+	for (size_t i = 0; i < c->loss.srl_steps.n; i++)
+		steps[i] = (int)c->loss.srl_steps.v[i];
+	return (int)c->loss.srl_steps.n;
+}
+
+static int tcvc_samples(struct kc_training *t, struct kc_loader_opts *o)
+{
+	int steps[MAX_STEPS], n = read_steps(t->config, steps);
+	struct kc_pair *pairs;
+
+	KC_TRY(n);
+	t->window = (int)t->config->data.keyframe_interval + 2;
+	t->n_pairs = kc_tcvc_pairs(t->window, steps, n, NULL);
+	pairs = kc_calloc((size_t)t->n_pairs, sizeof *pairs);
+	t->pairs = kc_calloc((size_t)t->n_pairs, sizeof *t->pairs);
+	if (!pairs || !t->pairs) {
+		free(pairs);
+		return KC_ENOMEM;
+	}
+	kc_tcvc_pairs(t->window, steps, n, pairs);
+	for (int i = 0; i < t->n_pairs; i++)
+		t->pairs[i] = (struct kc_loader_pair){pairs[i].from, pairs[i].to};
+	free(pairs);
+	o->window = t->window;
+	return 0;
+}
+
+static void pixel_loss(struct kc_training *t, struct kc_tensor *ab, struct kc_tensor *truth)
+{
+	static const enum kc_pixel_kind kinds[] = {
+		[KC_CRITERION_L1] = KC_PIXEL_L1, [KC_CRITERION_MSE] = KC_PIXEL_MSE,
+		[KC_CRITERION_SMOOTH_L1] = KC_PIXEL_SMOOTH_L1,
+		[KC_CRITERION_CHARBONNIER] = KC_PIXEL_CHARBONNIER,
+	};
+	const struct kc_config_loss *c = &t->config->loss;
+	const struct kc_pixel_args args = {.kind = kinds[c->criterion],
+					   .reduction = (enum kc_reduction)c->reduction};
+
+	kc_training_term(t, "l_pix", kc_loss_pixel(t->graph, ab, truth, &args), c->pixel_weight);
+}
+
+static int tcvc_build(struct kc_training *t)
+{
+	const struct kc_config *c = t->config;
+	int steps[MAX_STEPS], n = read_steps(c, steps);
+	int64_t batch = c->data.batch_size, side = c->data.size;
+	int64_t per_call = KC_MAX(FLOW_PIXELS / (batch * side * side), INT64_C(1));
+	struct kc_tcvc_args args = {.frames = t->window, .steps = steps, .n_steps = n,
+				    .pairs_per_call = (int)(batch * per_call), .width = c->network.width,
+				    .train_anchors = c->network.train_key_net};
+	struct kc_tensor *l, *truth;
+	struct kc_tcvc out;
+
+	KC_TRY(n);
+	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, t->window * batch, 3, side, side));
+	if (c->flow != KC_FLOW_FLOWNET2)
+		args.flows = t->flows = kc_input(t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2,
+									    side, side));
+	kc_training_lab(t, &l, &truth);
+	out = kc_tcvc(&t->model, l, &args);
+	pixel_loss(t, out.ab, truth);
+	for (int i = 0; i < n; i++) {
+		struct kc_tensor *flows = kc_tcvc_step_flows(t->graph, out.flows, steps[i], &args);
+
+		if (!flows)
+			return KC_FAIL(KC_ECONFIG, "train.srl_steps: step %d is longer than a window of %d "
+				       "frames", steps[i], t->window);
+		kc_training_term(t, term_names[i], kc_self_regularize(t->graph, l, out.ab, flows,
+								      c->loss.srl_alpha).loss, c->loss.srl_weight);
+	}
+	if (!t->loss)
+		return KC_FAIL(KC_ECONFIG, "train: pixel_weight and srl_weight are both 0, nothing is learnt");
+	return 0;
+}
+
+static int tcvc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
+{
+	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST);
+	struct kc_buf flows;
+
+	KC_TRY(kc_plan_feed(p, t->frames, &frames));
+	if (!t->flows)
+		return 0;
+	flows = kc_buf_of(b->flows, &t->flows->type, KC_CLAST);
+	return kc_plan_feed(p, t->flows, &flows);
+}
+
+const struct kc_recipe kc_recipe_tcvc = {
+	.name = "video_colorization_warp2", .network = "TCVC_IDC", .samples = tcvc_samples,
+	.build = tcvc_build, .feed = tcvc_feed,
+};

@@ -1,0 +1,11 @@
+#include "train/recipes.h"
+
+static const struct kc_recipe *const recipes[] = {
+	[KC_RECIPE_TCVC] = &kc_recipe_tcvc,
+	[KC_RECIPE_IDC] = &kc_recipe_idc,
+};
+
+const struct kc_recipe *kc_recipe_of(const struct kc_config *c)
+{
+	return recipes[c->recipe];
+}
