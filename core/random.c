@@ -69,7 +69,7 @@ double kc_random_normal(struct kc_random *r)
 	return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
 }
 
-uint64_t kc_permute(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t i)
+uint64_t kc_random_permute(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t i)
 {
 	unsigned half = 1;
 	uint64_t mask;

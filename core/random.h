@@ -38,6 +38,6 @@ double kc_random_normal(struct kc_random *);                      /* mean 0, var
  * The i-th element (0 <= i < n) of a pseudo-random permutation of 0..n-1 chosen by
  * (seed, epoch): a Feistel network with cycle walking, so an epoch's order needs no memory.
  */
-uint64_t kc_permute(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t i);
+uint64_t kc_random_permute(uint64_t seed, uint64_t epoch, uint64_t n, uint64_t i);
 
 #endif
