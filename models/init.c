@@ -42,6 +42,23 @@ static int write_normal(struct kc_param *p, uint64_t seed, double mean, double d
 	return 0;
 }
 
+/* A direction drawn at random. */
+static int write_unit(struct kc_param *p, uint64_t seed)
+{
+	struct kc_random r = stream_of(p, seed);
+	struct kc_buf b = kc_param_master(p);
+	int64_t n = kc_numel(&p->type);
+	double squares = 0;
+
+	for (int64_t i = 0; i < n; i++) {
+		kc_put(&b, i, kc_random_normal(&r));
+		squares += kc_get(&b, i) * kc_get(&b, i);
+	}
+	for (int64_t i = 0; i < n; i++)
+		kc_put(&b, i, kc_get(&b, i) / sqrt(squares));
+	return 0;
+}
+
 /* Product of all dimensions but the first: what PyTorch calls the fan in of a weight. */
 static double weight_fan(const struct kc_param *p)
 {
@@ -60,6 +77,8 @@ int kc_init_default(struct kc_param *p, const struct kc_init *init)
 	case KC_PARAM_NORM_WEIGHT:
 	case KC_PARAM_NORM_VAR:
 		return write_constant(p, 1);
+	case KC_PARAM_UNIT:
+		return write_unit(p, init->seed);
 	default:
 		return write_constant(p, 0);
 	}
@@ -76,6 +95,8 @@ int kc_init_normal(struct kc_param *p, const struct kc_init *init)
 		return write_normal(p, init->seed, 1, 0.02);
 	case KC_PARAM_NORM_VAR:
 		return write_constant(p, 1);
+	case KC_PARAM_UNIT:
+		return write_unit(p, init->seed);
 	default:
 		return write_constant(p, 0);
 	}
