@@ -98,6 +98,17 @@ struct kc_tensor *kc_graph_fail(struct kc_graph *g, const char *fmt, ...)
 	return fail_with(g, KC_FAIL(KC_ESHAPE, "%s", text));
 }
 
+void *kc_graph_keep(struct kc_graph *g, const void *bytes, size_t n)
+{
+	void *copy = kc_arena_alloc(&g->arena, n);
+
+	if (!copy) {
+		fail_with(g, KC_ENOMEM);
+		return NULL;
+	}
+	return memcpy(copy, bytes, n);
+}
+
 /* ---- scopes ---- */
 
 size_t kc_scope_push(struct kc_graph *g, const char *name)

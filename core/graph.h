@@ -57,6 +57,9 @@ struct kc_tensor *kc_apply(struct kc_graph *, const struct kc_op *, const void *
 /* Another output of the node that made t. */
 struct kc_tensor *kc_output(struct kc_tensor *t, int out);
 
+/* A copy of those bytes that lives as long as the graph: lists that attributes point to. */
+void *kc_graph_keep(struct kc_graph *, const void *bytes, size_t n);
+
 /* Names of modules, joined by dots.  push returns the length to give to pop. */
 size_t kc_scope_push(struct kc_graph *, const char *name);
 void kc_scope_pop(struct kc_graph *, size_t);

@@ -50,6 +50,7 @@ void kc_params_free(struct kc_params *s)
 	unmap_array(s, s->grad, s->trainable);
 	unmap_array(s, s->moment1, s->trainable);
 	unmap_array(s, s->moment2, s->trainable);
+	unmap_array(s, s->moment_max, s->trainable);
 	unmap_array(s, s->ema, s->trainable);
 	free(s->v);
 	free(s);
@@ -141,6 +142,13 @@ int kc_params_alloc(struct kc_params *s, bool with_moments, bool with_ema)
 		return KC_ENOMEM;
 	s->allocated = true;
 	return 0;
+}
+
+int kc_params_alloc_max(struct kc_params *s)
+{
+	KC_ASSERT(s->allocated && !s->moment_max);
+	s->moment_max = map_array(s, s->trainable);
+	return s->moment_max ? 0 : KC_ENOMEM;
 }
 
 struct kc_buf kc_param_array(const struct kc_param *p, void *array)

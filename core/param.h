@@ -43,6 +43,7 @@ struct kc_params {
 	size_t count, trainable;        /* elements in all, and in the trainable range [0, trainable) */
 	void *master;                   /* count elements */
 	void *grad, *moment1, *moment2; /* trainable elements each */
+	void *moment_max;               /* of amsgrad, or NULL */
 	void *ema;                      /* trainable elements, or NULL */
 	size_t bytes;                   /* of all arrays together */
 	bool allocated;
@@ -60,6 +61,8 @@ struct kc_param *kc_params_find(const struct kc_params *, const char *name);
 
 /* Lays out and zeroes the arrays; with_ema, with_moments say which are needed. */
 int kc_params_alloc(struct kc_params *, bool with_moments, bool with_ema);
+/* The array that amsgrad needs, after kc_params_alloc. */
+int kc_params_alloc_max(struct kc_params *);
 
 /* Master, gradient, ... of one parameter: KC_PLAIN buffers that borrow the store. */
 struct kc_buf kc_param_master(const struct kc_param *);
