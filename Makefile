@@ -23,7 +23,7 @@ OPENCV  := $(firstword $(wildcard /usr/include/opencv4 /usr/local/include/opencv
 CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) $(HDF5)) \
 	    $(if $(DNNL),-I$(DNNL)/include)
 OPT     ?= -O2
-CFLAGS  += -std=c11 $(OPT) -g -fopenmp $(WARN)
+CFLAGS  += -std=c11 $(OPT) -fno-math-errno -g -fopenmp $(WARN)
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra $(if $(OPENCV),-isystem $(OPENCV))
 LDLIBS  += $(if $(DNNL),-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(DNNL)/lib) -ldnnl \
 	   $(shell pkg-config --libs $(PACKAGES) $(HDF5)) \
