@@ -214,7 +214,7 @@ struct kc_tensor *kc_grid_sample(struct kc_graph *, struct kc_tensor *img, struc
 /* ---- colour bins ---- */
 enum { KC_BINS = 313 };
 /* The in-gamut ab bins of CIC, (a, b) in steps of 10, a ascending, then b. */
-extern const double kc_bins[KC_BINS][2];
+extern const double kc_bins_a[KC_BINS], kc_bins_b[KC_BINS];
 /* A table as a value: no parameter, no gradient.  The table must outlive the plan. */
 struct kc_tensor *kc_constant(struct kc_graph *, const double *table, struct kc_type);
 /* ab (N, 2, ...) in Lab units -> weights (N, 313, ...) of the 10 nearest bins, sigma 5, sum 1. */
