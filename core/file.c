@@ -195,8 +195,8 @@ int kc_file_check_space(const char *path, uint64_t size)
 	if (__builtin_mul_overflow((uint64_t)s.f_bavail, (uint64_t)s.f_frsize, &free_bytes))
 		return 0;
 	if (free_bytes < size)
-		return KC_FAIL(KC_EIO, "%s: the disk is too full: %llu bytes needed, %llu free", path,
-			       (unsigned long long)size, (unsigned long long)free_bytes);
+		return KC_FAIL(KC_EIO, "%s: the disk is too full: %llu bytes needed, %llu free",
+			       path, (unsigned long long)size, (unsigned long long)free_bytes);
 	return 0;
 }
 

@@ -117,7 +117,9 @@ struct kc_cdc_result kc_cdc_get(const struct kc_cdc *s)
 
 	for (int c = 0; c < 3; c++) {
 		for (int d = 0; d < KC_CDC_DILATIONS; d++) {
-			r.by_dilation[d][c] = s->pairs[d] ? s->sum[d][c] / (double)s->pairs[d] : NAN;
+			double n = (double)s->pairs[d];
+
+			r.by_dilation[d][c] = n > 0 ? s->sum[d][c] / n : NAN;
 			kc_mean_add(&rgb[c], r.by_dilation[d][c]);
 		}
 		r.rgb[c] = kc_mean_get(&rgb[c]);

@@ -85,7 +85,7 @@ int kc_ssim(const uint8_t *a, const uint8_t *b, int width, int height, enum kc_s
 	double *rows, sum = 0;
 
 	if (columns < 1 || lines < 1)
-		return KC_FAIL(KC_ESHAPE, "SSIM needs frames of %d x %d or more, this one is %d x %d",
+		return KC_FAIL(KC_ESHAPE, "SSIM needs frames of at least %d x %d, not %d x %d",
 			       w.taps, w.taps, width, height);
 	rows = kc_calloc((size_t)height * (size_t)columns, MOMENTS * sizeof *rows);
 	if (!rows)

@@ -84,7 +84,8 @@ static void test_long_lists(void)
 		d[i] = (struct kc_load_dest){names[i], 1, bias_dim, x};
 	}
 	KC_CHECK_OK(kc_load_file(write_weights("a", "", 1, 2), d, 30, false, &remarks));
-	KC_CHECK(remarks && strstr(remarks, "p0, p1, ") && strstr(remarks, "p7 and 22 more; unexpected"));
+	KC_CHECK(remarks && strstr(remarks, "p0, p1, "));
+	KC_CHECK(remarks && strstr(remarks, "p7 and 22 more; unexpected"));
 	free(remarks);
 }
 
@@ -151,7 +152,7 @@ static void test_kinds(void)
 	check_kind("siggraph17-df00044c.pth", page, sizeof page - 1, KC_ENOSUP,
 		   "the file is published as siggraph17-df00044c.pth on colorizers.s3");
 	check_kind("a.safetensors", lfs, sizeof lfs - 1, KC_ENOSUP, "Git LFS pointer");
-	check_kind("x.pth", "PK\3\4....", 8, KC_ENOSUP, "a PyTorch file; weights are read from .safe");
+	check_kind("x.pth", "PK\3\4....", 8, KC_ENOSUP, "a PyTorch file; weights are read from");
 	check_kind("FlowNet2_checkpoint.pth.tar", legacy, sizeof legacy - 1, KC_ENOSUP,
 		   "NVIDIA/flownet2-pytorch");
 	check_kind("x.h5", "\x89HDF\r\n\x1a\n....", 12, KC_ENOSUP, "an HDF5 file");

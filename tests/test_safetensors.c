@@ -130,8 +130,8 @@ static void test_unaligned(void)
 
 static void test_half_types(void)
 {
-	static const uint16_t f16[] = {0x3C00, 0xC000, 0x7BFF, 0x0001, 0x0400, 0x8000, 0x7C00, 0x7E00,
-				       0x3555};
+	static const uint16_t f16[] = {0x3C00, 0xC000, 0x7BFF, 0x0001, 0x0400, 0x8000, 0x7C00,
+				       0x7E00, 0x3555};
 	static const uint16_t bf16[] = {0x3F80, 0xC040, 0x0001, 0x7F80};
 	const struct kc_st_item items[] = {{"h", KC_ST_F16, 1, {9}, f16},
 					   {"b", KC_ST_BF16, 1, {4}, bf16}};

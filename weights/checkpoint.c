@@ -105,7 +105,8 @@ static int state_meta(struct meta *m, const struct kc_checkpoint *c, const uint6
 		KC_TRY(meta_add(m, kc_format("model.%s", c->models[i].suffix),
 				kc_format("%016llx", (unsigned long long)digests[i])));
 	for (size_t i = 0; i < c->n_notes; i++)
-		KC_TRY(meta_add(m, kc_format("note.%s", c->notes[i].name), note_text(&c->notes[i])));
+		KC_TRY(meta_add(m, kc_format("note.%s", c->notes[i].name),
+				note_text(&c->notes[i])));
 	return 0;
 }
 
@@ -146,21 +147,23 @@ static int check_contents(const struct kc_checkpoint *c)
 		const char *s = c->models[i].suffix;
 
 		if (!is_suffix(s, strlen(s)))
-			return KC_FAIL(KC_EINVAL, "model suffix \"%s\": letters and digits only", s);
+			return KC_FAIL(KC_EINVAL, "model suffix \"%s\": letters and digits only",
+				       s);
 		KC_TRY(check_part(&c->models[i]));
 	}
 	return check_part(&c->state);
 }
 
 /* The bytes of all files together. */
-static int measure(const struct kc_checkpoint *c, const struct meta *model, const struct meta *state,
-		   uint64_t *total)
+static int measure(const struct kc_checkpoint *c, const struct meta *model,
+		   const struct meta *state, uint64_t *total)
 {
 	KC_TRY(kc_seal_measure(c->state.items, c->state.n, state->v, state->n, total));
 	for (size_t i = 0; i < c->n_models; i++) {
+		const struct kc_checkpoint_part *m = &c->models[i];
 		uint64_t bytes;
 
-		KC_TRY(kc_seal_measure(c->models[i].items, c->models[i].n, model->v, model->n, &bytes));
+		KC_TRY(kc_seal_measure(m->items, m->n, model->v, model->n, &bytes));
 		*total += bytes;
 	}
 	return 0;
@@ -388,8 +391,8 @@ static int open_sealed(const char *path, int64_t iter, const char *run, struct k
 		return KC_FAIL(KC_EFORMAT, "%s: holds iteration %.20s", path, text ? text : "none");
 	text = kc_st_meta(f, "run");
 	if (!text || (run && strcmp(run, text)))
-		return KC_FAIL(KC_EFORMAT, "%s: belongs to run \"%.64s\", its state to \"%.64s\"", path,
-			       text ? text : "", run ? run : "");
+		return KC_FAIL(KC_EFORMAT, "%s: belongs to run \"%.64s\", its state to \"%.64s\"",
+			       path, text ? text : "", run ? run : "");
 	return 0;
 }
 
@@ -476,7 +479,8 @@ int kc_checkpoint_latest(const char *dir, struct kc_saved *s, struct kc_names *r
 			break;
 		rc = note_refusal(refused);
 		if (rc >= 0)
-			rc = KC_FAIL(KC_EFORMAT, "%s: no valid checkpoint among %zu", dir, refused->n);
+			rc = KC_FAIL(KC_EFORMAT, "%s: no valid checkpoint among %zu", dir,
+				     refused->n);
 	}
 	free(iters);
 	return rc;

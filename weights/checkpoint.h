@@ -27,7 +27,7 @@ struct kc_note {
 };
 
 struct kc_checkpoint_part {
-	const char *suffix;             /* of a model: 1 to 16 letters and digits; of the state: NULL */
+	const char *suffix;             /* 1 to 16 letters and digits; NULL for the state */
 	const struct kc_st_item *items;
 	size_t n;
 };
@@ -40,8 +40,8 @@ struct kc_checkpoint {
 	struct kc_checkpoint_part state;
 	const struct kc_note *notes;    /* counters: into the state file */
 	size_t n_notes;
-	const struct kc_st_pair *about; /* model, width, config hash, licence, provenance: metadata */
-	size_t n_about;                 /* of every model file; keys other than "iter" and "run" */
+	const struct kc_st_pair *about; /* model, width, config hash, licence, provenance: into */
+	size_t n_about;                 /* every model file; keys other than "iter" and "run" */
 };
 
 /* Which older checkpoints stay. */

@@ -73,14 +73,15 @@ static int check_kind(const char *path, const struct kc_map *m)
 	if (!m->size)
 		return KC_FAIL(KC_EFORMAT, "%s: an empty file", path);
 	if (starts(m, "version https://git-lfs", 23))
-		return KC_FAIL(KC_ENOSUP, "%s: a Git LFS pointer, not the weights: fetch the file itself "
-			       "with git lfs pull", path);
+		return KC_FAIL(KC_ENOSUP, "%s: a Git LFS pointer, not the weights: fetch the file "
+			       "itself with git lfs pull", path);
 	if (is_page(m))
-		return KC_FAIL(KC_ENOSUP, "%s: a web page, not weights: the download went wrong%s%s",
-			       path, where ? "; the file is " : "", where ? where : "");
+		return KC_FAIL(KC_ENOSUP, "%s: a web page, not weights: the download went wrong"
+			       "%s%s", path, where ? "; the file is " : "", where ? where : "");
 	if (starts(m, "PK\3\4", 4) || starts(m, legacy, sizeof legacy - 1))
-		return KC_FAIL(KC_ENOSUP, "%s: a PyTorch file; " SUPPORTED ", save its state_dict as one%s%s",
-			       path, where ? "; this one is " : "", where ? where : "");
+		return KC_FAIL(KC_ENOSUP, "%s: a PyTorch file; " SUPPORTED ", save its state_dict "
+			       "as one%s%s", path, where ? "; this one is " : "",
+			       where ? where : "");
 	if (starts(m, "\x89HDF\r\n\x1a\n", 8))
 		return KC_FAIL(KC_ENOSUP, "%s: an HDF5 file; " SUPPORTED, path);
 	return 0;
@@ -139,7 +140,8 @@ static void put_shape(char *text, size_t room, int ndim, const int64_t *dim)
 
 	text[0] = 0;
 	for (int i = 0; i < ndim && at < room; i++)
-		at += (size_t)snprintf(text + at, room - at, "%s%lld", i ? "x" : "", (long long)dim[i]);
+		at += (size_t)snprintf(text + at, room - at, "%s%lld", i ? "x" : "",
+				       (long long)dim[i]);
 	if (!ndim)
 		snprintf(text, room, "scalar");
 }
@@ -154,7 +156,8 @@ static int check_shape(const struct kc_st *f, const struct kc_st_tensor *t,
 		return 0;
 	put_shape(is, sizeof is, t->ndim, t->dim);
 	put_shape(needed, sizeof needed, d->ndim, d->dim);
-	return KC_FAIL(KC_ESHAPE, "%s: \"%s\" is %s, the network needs %s", f->path, t->name, is, needed);
+	return KC_FAIL(KC_ESHAPE, "%s: \"%s\" is %s, the network needs %s", f->path, t->name, is,
+		       needed);
 }
 
 static int match_names(const struct kc_st *f, const struct kc_load_dest *dests, size_t n,
@@ -230,18 +233,19 @@ static int copy_values(const struct kc_st *f, const struct kc_st_tensor *t, floa
 	KC_TRY(kc_st_read_f32(t, data, t->count));
 	for (size_t i = 0; i < t->count; i++)
 		if (!isfinite(data[i]))
-			return KC_FAIL(KC_ENUMERIC, "%s: \"%s\"[%zu] is not finite as float32", f->path,
-				       t->name, i);
+			return KC_FAIL(KC_ENUMERIC, "%s: \"%s\"[%zu] is not finite as float32",
+				       f->path, t->name, i);
 	return 0;
 }
 
-static int load_matched(const struct kc_st *f, const struct kc_load_dest *dests, size_t n, bool strict,
-			struct match *m)
+static int load_matched(const struct kc_st *f, const struct kc_load_dest *dests, size_t n,
+			bool strict, struct match *m)
 {
 	KC_TRY(match_names(f, dests, n, m));
 	KC_TRY(make_lists(f, dests, n, m));
 	if (strict && m->lists[0])
-		return KC_FAIL(KC_EFORMAT, "%s: not the weights of this network: %s", f->path, m->lists);
+		return KC_FAIL(KC_EFORMAT, "%s: not the weights of this network: %s", f->path,
+			       m->lists);
 	for (size_t i = 0; i < n; i++)
 		if (m->tensor[i])
 			KC_TRY(copy_values(f, m->tensor[i], dests[i].data));

@@ -130,8 +130,9 @@ static int check_cover(const struct kc_st *f, const unsigned char *data, size_t 
 		size_t begin = (size_t)((const unsigned char *)t->data - data);
 
 		if (begin != at)
-			return refuse(f, t->name, begin < at ? "overlaps another tensor"
-							     : "bytes before it belong to no tensor");
+			return refuse(f, t->name,
+				      begin < at ? "overlaps another tensor"
+						 : "bytes before it belong to no tensor");
 		at += t->bytes;
 	}
 	if (at != size)
@@ -182,8 +183,9 @@ static int read_file(struct kc_st *f, const unsigned char *bytes, size_t size)
 	size -= sizeof header;
 	bytes += sizeof header;
 	if (header > KC_ST_HEADER_LIMIT || header > size)
-		return KC_FAIL(KC_EFORMAT, "%s: no safetensors file or cut short: the header claims "
-			       "%llu bytes, %zu are there", f->path, (unsigned long long)header, size);
+		return KC_FAIL(KC_EFORMAT, "%s: no safetensors file or cut short: the header "
+			       "claims %llu bytes, %zu are there", f->path,
+			       (unsigned long long)header, size);
 	if (!header || bytes[0] != '{')
 		return KC_FAIL(KC_EFORMAT, "%s: no safetensors file: the header is no JSON object",
 			       f->path);

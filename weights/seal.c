@@ -149,7 +149,8 @@ int kc_seal_check(const struct kc_st *f, uint64_t *digest)
 		if (strcmp(v->key, SEAL))
 			sum += hash_entry(v->key, v->text);
 	if (!is_sum(seal, sum))
-		return KC_FAIL(KC_EFORMAT, "%s: the header is damaged: its checksum differs", f->path);
+		return KC_FAIL(KC_EFORMAT, "%s: the header is damaged: its checksum differs",
+			       f->path);
 	if (digest)
 		*digest = sum;
 	return 1;
