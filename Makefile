@@ -42,7 +42,9 @@ FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
 # Kernels that are compiled once per instruction set level and chosen when a program starts.
 VECTOR  := $(wildcard layers/cpu/vec_*.c)
-LEVELS  := v2 v3 v4
+X86     := $(findstring x86_64,$(shell $(CC) -dumpmachine))
+LEVELS  := $(if $(X86),v2 v3 v4,v2)
+VECFLAGS := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 	   $(foreach l,$(LEVELS),$(patsubst %.c,$(BUILD)/%.$(l).o,$(VECTOR))) \
 	   $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp))
@@ -65,7 +67,8 @@ define level_rule
 $(BUILD)/%.$(1).o: %.c
 	@mkdir -p $$(@D)
 	$(if $(Q),@echo "  CC  $$< ($(1))")
-	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -O3 -march=x86-64-$(1) -DKC_ISA=$(1) -MMD -MP -c $$< -o $$@
+	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) $(VECFLAGS) $(if $(X86),-march=x86-64-$(1)) \
+		$(if $(filter v4,$(1)),-mprefer-vector-width=512) -DKC_ISA=$(1) -MMD -MP -c $$< -o $$@
 endef
 $(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
 

@@ -1,0 +1,29 @@
+/* What the files of layers/cpu share; nobody else includes this. */
+#ifndef KC_LAYERS_CPU_ROWS_H
+#define KC_LAYERS_CPU_ROWS_H
+
+#include "core/device.h"
+#include "layers/layers.h"
+#include "layers/ops.h"
+
+/* The level of vector kernels in use: KC_ISA_V2... of cpu.h. */
+int kc_cpu_isa(void);
+
+/* Kernel rows, best first within one operator; each table ends with NULL. */
+extern const struct kc_kernel *const kc_cpu_conv_rows[];
+extern const struct kc_kernel *const kc_cpu_matmul_rows[];
+extern const struct kc_kernel *const kc_cpu_pointwise_rows[];
+
+static inline bool kc_cpu_is_float(const struct kc_buf *b)
+{
+	return b->type.dtype == KC_F32 || b->type.dtype == KC_BF16;
+}
+
+enum { KC_CPU_ALIGN = 64 };
+
+static inline size_t kc_cpu_round(size_t bytes)
+{
+	return (bytes + KC_CPU_ALIGN - 1) / KC_CPU_ALIGN * KC_CPU_ALIGN;
+}
+
+#endif

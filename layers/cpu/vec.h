@@ -1,0 +1,36 @@
+/*
+ * Inner loops on contiguous floats, compiled once per instruction set level (files vec_*.c are
+ * built with KC_ISA = v2, v3, v4) and chosen when a plan is built.  They run in one thread;
+ * what calls them divides the work.
+ */
+#ifndef KC_LAYERS_CPU_VEC_H
+#define KC_LAYERS_CPU_VEC_H
+
+#include "layers/pointwise.h"
+
+#define KC_VEC_JOIN_(name, level) name##_##level
+#define KC_VEC_JOIN(name, level) KC_VEC_JOIN_(name, level)
+/* The name of this level's table. */
+#define KC_VEC(name) KC_VEC_JOIN(name, KC_ISA)
+/* The table of the level in use; other architectures than x86-64 have one level. */
+#ifdef __x86_64__
+#define KC_VEC_PICK(name) \
+	(kc_cpu_isa() >= 4 ? &name##_v4 : kc_cpu_isa() == 3 ? &name##_v3 : &name##_v2)
+#else
+#define KC_VEC_PICK(name) (&name##_v2)
+#endif
+#define KC_VEC_TABLE(type) extern const struct type type##_v2, type##_v3, type##_v4
+
+/* One operator of layers/pointwise.def: to[i] from u[i], v[i], w[i]; to may be any of them. */
+typedef void kc_vec_op(float *to, const float *u, const float *v, const float *w, float p, float q,
+		       int64_t n);
+
+struct kc_vec_pointwise {
+	kc_vec_op *op[KC_PW_COUNT];
+	void (*widen)(float *to, const uint16_t *from, int64_t n);      /* bf16 to float32 */
+	void (*narrow)(uint16_t *to, const float *from, int64_t n);     /* nearest even; NaN stays */
+	void (*gather)(float *to, const float *from, int64_t step, int64_t n);
+};
+KC_VEC_TABLE(kc_vec_pointwise);
+
+#endif

@@ -1,0 +1,217 @@
+/* The device "cpu" against the reference kernels, operator by operator. */
+#include "core/plan.h"
+#include "layers/cpu/cpu.h"
+#include "layers/layers.h"
+#include "tests/test.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+enum { FEEDS = 12, FETCHES = 8 };
+
+/* A small graph with its random inputs. */
+struct fixture {
+	struct kc_graph *g;
+	struct feed { struct kc_tensor *input; double *data; } feed[FEEDS];
+	int n_feed;
+	struct kc_tensor *fetch[FETCHES];
+	int n_fetch;
+	uint64_t seed;
+};
+
+static void fixture_init(struct fixture *f, uint64_t seed)
+{
+	memset(f, 0, sizeof *f);
+	f->g = kc_graph_new(&kc_layers);
+	f->seed = seed;
+	KC_ASSERT(f->g);
+}
+
+static void fixture_release(struct fixture *f)
+{
+	for (int i = 0; i < f->n_feed; i++)
+		free(f->feed[i].data);
+	kc_graph_free(f->g);
+}
+
+/* A new input whose elements are uniform in [low, high]. */
+static struct kc_tensor *uniform(struct fixture *f, double low, double high, struct kc_type t)
+{
+	char name[16];
+	struct feed *feed = &f->feed[f->n_feed];
+	int64_t n = kc_numel(&t);
+
+	snprintf(name, sizeof name, "in%d", f->n_feed++);
+	feed->input = kc_input(f->g, name, t);
+	feed->data = kc_alloc((size_t)n * sizeof(double));
+	KC_ASSERT(feed->data);
+	for (int64_t i = 0; i < n; i++) {
+		uint64_t x = (f->seed++ + 1) * 0x9e3779b97f4a7c15u;
+
+		x = (x ^ x >> 30) * 0xbf58476d1ce4e5b9u;
+		x = (x ^ x >> 27) * 0x94d049bb133111ebu;
+		feed->data[i] = (float)(low + (high - low) * (double)(x >> 40) / 16777216.0);
+	}
+	return feed->input;
+}
+
+static void fetch(struct fixture *f, struct kc_tensor *t)
+{
+	f->fetch[f->n_fetch++] = t;
+}
+
+static struct kc_buf doubles(double *data, const struct kc_tensor *t)
+{
+	struct kc_type type = t->type;
+
+	type.dtype = KC_F64;
+	return kc_buf_of(data, &type, KC_PLAIN);
+}
+
+static void run_plan(struct fixture *f, struct kc_device *d, bool low, double **out)
+{
+	struct kc_plan_opts opts = {.real = KC_F32, .low = low};
+	struct kc_plan *p = NULL;
+
+	if (!KC_CHECK_OK(kc_plan_build(&p, f->g, d, f->fetch, f->n_fetch, &opts)))
+		return;
+	for (int i = 0; i < f->n_feed; i++) {
+		struct kc_buf b = doubles(f->feed[i].data, f->feed[i].input);
+
+		KC_CHECK_OK(kc_plan_feed(p, f->feed[i].input, &b));
+	}
+	KC_CHECK_OK(kc_plan_run(p));
+	for (int i = 0; i < f->n_fetch; i++) {
+		struct kc_buf b = doubles(out[i], f->fetch[i]);
+
+		KC_CHECK_OK(kc_plan_read(p, f->fetch[i], &b));
+	}
+	kc_plan_free(p);
+}
+
+static void run(struct fixture *f, const char *device, bool low, double **out)
+{
+	struct kc_device d;
+
+	for (int i = 0; i < f->n_fetch; i++) {
+		out[i] = kc_calloc((size_t)kc_numel(&f->fetch[i]->type), sizeof(double));
+		KC_ASSERT(out[i]);
+	}
+	if (strcmp(device, "cpu"))
+		kc_device_reference(&d);
+	else
+		KC_CHECK_OK(kc_device_cpu(&d, 2));
+	run_plan(f, &d, low, out);
+	kc_device_release(&d);
+}
+
+/* Root of the sum of squared differences over that of squares. */
+static double distance(const double *a, const double *b, size_t n)
+{
+	double d = 0, s = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		d += (a[i] - b[i]) * (a[i] - b[i]);
+		s += b[i] * b[i];
+	}
+	return d == 0 ? 0 : sqrt(d / s);
+}
+
+/* The fetched values on the device against the reference: relative distance below the bound. */
+static void compare(struct fixture *f, bool low, double bound)
+{
+	double *got[FETCHES], *want[FETCHES];
+	char dims[96];
+
+	run(f, "reference", false, want);
+	run(f, "cpu", low, got);
+	for (int i = 0; i < f->n_fetch; i++) {
+		size_t n = (size_t)kc_numel(&f->fetch[i]->type);
+		double d = distance(got[i], want[i], n);
+
+		if (!(d <= bound))
+			kc_test_fail(__FILE__, __LINE__, "%s %s of %s: distance %.3g, at most %.3g",
+				     low ? "bf16" : "float32", f->fetch[i]->node->op->name,
+				     kc_dims_text(&f->fetch[i]->type, dims), d, bound);
+		free(got[i]);
+		free(want[i]);
+	}
+}
+
+static void both(struct fixture *f)
+{
+	compare(f, false, 1e-5);
+	compare(f, true, 2e-2);
+	fixture_release(f);
+}
+
+/* ---- convolution ---- */
+
+struct conv_case { int64_t n, c, k, h, w, size, stride, pad, dilation, groups; };
+
+static const struct conv_case convs[] = {
+	{1, 3, 5, 9, 11, 3, 1, 1, 1, 1},
+	{2, 16, 32, 13, 8, 3, 1, 1, 1, 1},
+	{1, 35, 19, 10, 12, 3, 1, 1, 1, 1},
+	{2, 6, 64, 17, 18, 7, 2, 3, 1, 1},
+	{1, 64, 1, 9, 9, 3, 1, 1, 1, 1},
+	{1, 128, 2, 7, 5, 1, 1, 0, 1, 1},
+	{1, 12, 24, 11, 11, 3, 1, 2, 2, 1},
+	{1, 12, 24, 11, 11, 3, 2, 1, 1, 4},
+	{1, 8, 8, 12, 12, 4, 2, 1, 1, 1},
+	{1, 2, 2, 6, 6, 4, 2, 1, 1, 1},
+	{1, 196, 20, 6, 7, 3, 1, 1, 1, 1},
+	{1, 20, 12, 8, 8, 5, 1, 0, 1, 1},
+};
+
+static struct kc_conv_attr conv_attr(const struct conv_case *c)
+{
+	return (struct kc_conv_attr){
+		.nd = 2, .stride = {c->stride, c->stride}, .pad = {c->pad, c->pad},
+		.dilation = {c->dilation, c->dilation}, .groups = c->groups};
+}
+
+/* y, gx, gw and the transposed convolution, with and without bias and activation. */
+static void test_conv(void)
+{
+	for (size_t i = 0; i < KC_COUNT(convs); i++) {
+		const struct conv_case *c = &convs[i];
+		struct kc_conv_attr a = conv_attr(c);
+		struct fixture f;
+		struct kc_tensor *x, *w, *b, *b2, *y, *gy, *grad[2], *db, *db2;
+
+		fixture_init(&f, i);
+		x = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->n, c->c, c->h, c->w));
+		w = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->k, c->c / c->groups, c->size, c->size));
+		b = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->k));
+		b2 = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->k));
+		y = kc_conv_op(f.g, x, w, NULL, &a);
+		gy = uniform(&f, -1, 1, y->type);
+		fetch(&f, y);
+		fetch(&f, kc_leaky(f.g, kc_conv_op(f.g, x, w, b, &a), 0.1));
+		fetch(&f, kc_tanh(f.g, kc_conv_op(f.g, x, w, b2, &a)));
+		KC_CHECK_OK(kc_grad(f.g, y, gy, (struct kc_tensor *[]){x, w}, 2, grad));
+		fetch(&f, grad[0]);
+		fetch(&f, grad[1]);
+		db = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->c));
+		db2 = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->c));
+		fetch(&f, kc_deconv_op(f.g, gy, w, db, &a, (int64_t[2]){0, 0}));
+		fetch(&f, kc_leaky(f.g, kc_deconv_op(f.g, gy, w, db2, &a, (int64_t[2]){0, 0}), 0.1));
+		both(&f);
+	}
+}
+
+static void test_peak(void)
+{
+	struct kc_device d;
+
+	KC_CHECK_OK(kc_device_cpu(&d, 1));
+	KC_CHECK(kc_cpu_peak(false) > 1e9);
+	KC_CHECK(strstr(kc_cpu_describe(), "oneDNN"));
+	kc_device_release(&d);
+}
+
+const struct kc_test kc_tests_cpu[] = {
+	{"convolutions equal the reference", test_conv},
+	{"the peak is measured", test_peak},
+	{0}};
