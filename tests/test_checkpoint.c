@@ -10,7 +10,7 @@
 #include <unistd.h>
 
 static const struct kc_retention two_and_thousands = {.keep = 2, .milestone = 1000},
-				 only_one = {.keep = 1}, all = {.keep = 1000};
+				 only_one = {.keep = 1}, all = {.keep = 0};
 
 /* Saves a checkpoint whose numbers all follow from iter (and salt). */
 static int save(const char *dir, int64_t iter, float salt, const struct kc_retention *keep)

@@ -290,8 +290,11 @@ static int remove_old(const char *dir, int64_t newest, const struct kc_retention
 {
 	int64_t *iters, kept = 0;
 	size_t n;
-	int rc = list_iters(dir, &iters, &n);
+	int rc;
 
+	if (retention->keep <= 0)
+		return 0;
+	rc = list_iters(dir, &iters, &n);
 	while (rc >= 0 && n--) {
 		int64_t iter = iters[n];
 
@@ -356,7 +359,6 @@ int kc_checkpoint_save(const char *dir, const struct kc_checkpoint *c,
 	struct meta meta = {0};
 	int rc;
 
-	KC_ASSERT(retention->keep >= 1);
 	KC_TRY(check_contents(c));
 	KC_TRY(make_dirs(dir));
 	rc = model_meta(&meta, c);

@@ -46,7 +46,7 @@ struct kc_checkpoint {
 
 /* Which older checkpoints stay. */
 struct kc_retention {
-	int64_t keep;                   /* the newest ones, at least 1 */
+	int64_t keep;                   /* the newest ones; 0: all */
 	int64_t milestone;              /* and every iteration divisible by this; 0: none */
 };
 
