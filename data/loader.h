@@ -113,6 +113,6 @@ enum { KC_LOADER_REDRAWS = 64 };
 /* Gives batches back in the order in which they came.  At most `depth` may be held. */
 void kc_loader_release(struct kc_loader *, const struct kc_batch *);
 
-void kc_loader_stats(const struct kc_loader *, struct kc_loader_stats *);
+void kc_loader_stats(struct kc_loader *, struct kc_loader_stats *);
 
 #endif
