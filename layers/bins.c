@@ -1,0 +1,225 @@
+/* Colour bins: constants, encodings of targets, and the mean that decodes a distribution. */
+#include "layers/layers.h"
+#include "layers/ops.h"
+
+#include <math.h>
+
+const double kc_bins_a[KC_BINS] = {
+	-90, -90, -90, -90, -90, -80, -80, -80, -80, -80, -80, -80, -80, -70, -70, -70, -70,
+	-70, -70, -70, -70, -70, -70, -60, -60, -60, -60, -60, -60, -60, -60, -60, -60, -60,
+	-60, -50, -50, -50, -50, -50, -50, -50, -50, -50, -50, -50, -50, -50, -50, -40, -40,
+	-40, -40, -40, -40, -40, -40, -40, -40, -40, -40, -40, -40, -40, -30, -30, -30, -30,
+	-30, -30, -30, -30, -30, -30, -30, -30, -30, -30, -30, -30, -20, -20, -20, -20, -20,
+	-20, -20, -20, -20, -20, -20, -20, -20, -20, -20, -20, -10, -10, -10, -10, -10, -10,
+	-10, -10, -10, -10, -10, -10, -10, -10, -10, -10, -10, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0,
+	0, 0, 0, 0, 0, 0, 0, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10,
+	10, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 20, 30, 30, 30,
+	30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 30, 40, 40, 40, 40, 40, 40,
+	40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 40, 50, 50, 50, 50, 50, 50, 50, 50,
+	50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 50, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60, 60,
+	60, 60, 60, 60, 60, 60, 60, 60, 60, 70, 70, 70, 70, 70, 70, 70, 70, 70, 70, 70, 70, 70,
+	70, 70, 70, 70, 70, 70, 70, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80, 80,
+	80, 80, 80, 80, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90, 90,
+	90, 100, 100, 100, 100, 100, 100, 100, 100, 100, 100,
+};
+
+const double kc_bins_b[KC_BINS] = {
+	50, 60, 70, 80, 90, 20, 30, 40, 50, 60, 70, 80, 90, 0, 10, 20, 30, 40, 50, 60, 70, 80,
+	90, -20, -10, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, -30, -20, -10, 0, 10, 20, 30, 40,
+	50, 60, 70, 80, 90, 100, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100,
+	-50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, -50, -40, -30, -20,
+	-10, 0, 10, 20, 30, 40, 50, 60, 70, 80, 90, 100, -60, -50, -40, -30, -20, -10, 0, 10,
+	20, 30, 40, 50, 60, 70, 80, 90, 100, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30,
+	40, 50, 60, 70, 80, 90, 100, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40,
+	50, 60, 70, 80, 90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60,
+	70, 80, 90, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60, 70,
+	80, 90, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50, 60,
+	70, 80, 90, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40, 50,
+	60, 70, 80, -110, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30, 40,
+	50, 60, 70, 80, -110, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20, 30,
+	40, 50, 60, 70, 80, -110, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20,
+	30, 40, 50, 60, 70, -110, -100, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0, 10, 20,
+	30, 40, 50, 60, 70, -90, -80, -70, -60, -50, -40, -30, -20, -10, 0,
+};
+
+/* ---- tables as values ---- */
+
+struct constant_attr { const double *table; int64_t ndim, dim[KC_MAX_DIM]; };
+
+static int constant_infer(struct kc_infer *f)
+{
+	const struct constant_attr *a = f->attr;
+
+	f->out[0] = kc_type_of(KC_REAL, (int)a->ndim, a->dim);
+	return 0;
+}
+
+static void constant_ref(const struct kc_call *call)
+{
+	const struct constant_attr *a = call->attr;
+	struct kc_type t = kc_type_of(KC_F64, (int)a->ndim, a->dim);
+	struct kc_buf from = {.type = t};
+
+	from.data = (void *)(uintptr_t)a->table;
+	kc_strides(&t, KC_PLAIN, from.stride);
+	kc_copy(&call->out[0], &from);
+}
+
+const struct kc_op kc_op_constant = {
+	.name = "constant", .flags = KC_OP_NONDIFF, .precision = KC_PREC_FULL,
+	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct constant_attr), .infer = constant_infer,
+	.ref = constant_ref,
+};
+
+struct kc_tensor *kc_constant(struct kc_graph *g, const double *table, struct kc_type t)
+{
+	struct constant_attr a = {.table = table, .ndim = t.ndim};
+
+	memcpy(a.dim, t.dim, sizeof a.dim);
+	return kc_apply(g, &kc_op_constant, &a, NULL, 0);
+}
+
+/* ---- encodings ---- */
+
+/* Offset of pixel p, counted over every dimension but the channels. */
+static int64_t pixel(const struct kc_buf *b, int64_t p)
+{
+	int64_t at = 0;
+
+	for (int k = b->type.ndim - 1; k >= 0; k--) {
+		if (k == 1)
+			continue;
+		at += p % b->type.dim[k] * b->stride[k];
+		p /= b->type.dim[k];
+	}
+	return at;
+}
+
+static int check_ab(const struct kc_type *x)
+{
+	char text[96];
+
+	if (x->ndim < 2 || x->dim[1] != 2)
+		return KC_FAIL(KC_ESHAPE, "expected a and b, got %s", kc_dims_text(x, text));
+	return 0;
+}
+
+static int soft_encode_infer(struct kc_infer *f)
+{
+	KC_TRY(check_ab(&f->in[0]->type));
+	f->out[0] = f->in[0]->type;
+	f->out[0].dtype = KC_REAL;
+	f->out[0].dim[1] = KC_BINS;
+	return 0;
+}
+
+enum { NEAREST = 10 };
+
+/* Bins by distance; of equal distances the lower index comes first. */
+static void nearest_bins(double a, double b, int bin[NEAREST], double distance[NEAREST])
+{
+	int n = 0;
+
+	for (int q = 0; q < KC_BINS; q++) {
+		double da = a - kc_bins_a[q], db = b - kc_bins_b[q], d = da * da + db * db;
+		int at = n < NEAREST ? n++ : NEAREST;
+
+		for (; at > 0 && distance[at - 1] > d; at--)
+			if (at < NEAREST) {
+				bin[at] = bin[at - 1];
+				distance[at] = distance[at - 1];
+			}
+		if (at < NEAREST) {
+			bin[at] = q;
+			distance[at] = d;
+		}
+	}
+}
+
+static void soft_encode_ref(const struct kc_call *call)
+{
+	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
+	const double sigma = 5;
+
+	#pragma omp parallel for
+	for (int64_t p = 0; p < kc_numel(&x->type) / 2; p++) {
+		int bin[NEAREST];
+		double d[NEAREST], sum = 0;
+
+		nearest_bins(kc_get(x, pixel(x, p)), kc_get(x, pixel(x, p) + x->stride[1]), bin, d);
+		for (int q = 0; q < KC_BINS; q++)
+			kc_put(y, pixel(y, p) + q * y->stride[1], 0);
+		for (int k = NEAREST - 1; k >= 0; k--)  /* relative to the nearest: far colours do not vanish */
+			sum += exp((d[0] - d[k]) / (2 * sigma * sigma));
+		for (int k = 0; k < NEAREST; k++)
+			kc_put(y, pixel(y, p) + bin[k] * y->stride[1],
+			       exp((d[0] - d[k]) / (2 * sigma * sigma)) / sum);
+	}
+}
+
+static int hard_encode_infer(struct kc_infer *f)
+{
+	const struct kc_type *x = &f->in[0]->type;
+
+	KC_TRY(check_ab(x));
+	f->out[0].dtype = KC_I32;
+	f->out[0].ndim = x->ndim - 1;
+	f->out[0].dim[0] = x->dim[0];
+	for (int k = 2; k < x->ndim; k++)
+		f->out[0].dim[k - 1] = x->dim[k];
+	return 0;
+}
+
+/* One axis of the 23 x 23 grid in steps of 10; what is beyond it counts as its edge. */
+static int grid_index(double normalised)
+{
+	return (int)fmin(fmax(rint((normalised * 110 + 110) / 10), 0), 22);
+}
+
+static void hard_encode_ref(const struct kc_call *call)
+{
+	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
+
+	#pragma omp parallel for
+	for (int64_t p = 0; p < kc_numel(&y->type); p++) {
+		int64_t rest = p, to = 0;
+		int ia = grid_index(kc_get(x, pixel(x, p)));
+		int ib = grid_index(kc_get(x, pixel(x, p) + x->stride[1]));
+
+		for (int k = y->type.ndim - 1; k >= 0; k--) {
+			to += rest % y->type.dim[k] * y->stride[k];
+			rest /= y->type.dim[k];
+		}
+		kc_put(y, to, ia * 23 + ib);
+	}
+}
+
+const struct kc_op kc_op_soft_encode = {
+	.name = "soft_encode", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_NONDIFF,
+	.precision = KC_PREC_FULL, .infer = soft_encode_infer, .ref = soft_encode_ref,
+};
+const struct kc_op kc_op_hard_encode = {
+	.name = "hard_encode", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_NONDIFF,
+	.precision = KC_PREC_FULL, .infer = hard_encode_infer, .ref = hard_encode_ref,
+};
+
+struct kc_tensor *kc_soft_encode(struct kc_graph *g, struct kc_tensor *ab)
+{
+	return kc_apply(g, &kc_op_soft_encode, NULL, &ab, 1);
+}
+
+struct kc_tensor *kc_hard_encode(struct kc_graph *g, struct kc_tensor *ab)
+{
+	return kc_apply(g, &kc_op_hard_encode, NULL, &ab, 1);
+}
+
+struct kc_tensor *kc_annealed_mean(struct kc_graph *g, struct kc_tensor *logits, double temperature)
+{
+	struct kc_tensor *p = kc_softmax(g, kc_scale(g, logits, 1 / temperature), 1);
+	struct kc_type t = {.ndim = p->type.ndim, .dtype = KC_REAL};
+
+	for (int i = 0; i < t.ndim; i++)
+		t.dim[i] = i == 1 ? KC_BINS : 1;
+	return KC_CONCAT(g, 1, kc_sum_axis(g, kc_mul(g, p, kc_constant(g, kc_bins_a, t)), 1),
+			 kc_sum_axis(g, kc_mul(g, p, kc_constant(g, kc_bins_b, t)), 1));
+}
