@@ -17,7 +17,7 @@
 #include "losses/pixel.h"
 #include "train/schedule.h"
 
-enum kc_recipe { KC_RECIPE_TCVC, KC_RECIPE_IDC };
+enum kc_recipe_kind { KC_RECIPE_TCVC, KC_RECIPE_IDC };
 enum kc_precision_choice { KC_CHOOSE_FLOAT32, KC_CHOOSE_BF16, KC_CHOOSE_AUTO };
 enum kc_flow_source { KC_FLOW_FLOWNET2, KC_FLOW_DIS, KC_FLOW_PACK };
 enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17 };
@@ -97,7 +97,7 @@ struct kc_config_logger {
 
 struct kc_config {
 	char *name;
-	int64_t recipe;                 /* enum kc_recipe */
+	int64_t recipe;                 /* enum kc_recipe_kind */
 	bool published, tensorboard, save_images, deterministic;
 	int64_t precision;              /* enum kc_precision_choice */
 	int64_t threads;                /* 0: one per core */

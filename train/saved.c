@@ -199,11 +199,12 @@ static int read_checkpoint(const struct kc_save_args *a, struct kc_params *s, st
 	return kc_saved_int(k, "nan_row", &g->nan_row);
 }
 
-int kc_progress_load(const struct kc_save_args *a, struct kc_params *s, struct kc_progress *g,
-		     struct kc_names *refused)
+int kc_progress_load(const struct kc_save_args *a, int64_t iter, struct kc_params *s,
+		     struct kc_progress *g, struct kc_names *refused)
 {
 	struct kc_saved k;
-	int rc = kc_checkpoint_latest(a->dir, &k, refused);
+	int rc = iter < 0 ? kc_checkpoint_latest(a->dir, &k, refused)
+			  : kc_checkpoint_open(a->dir, iter, &k);
 
 	if (rc < 0)
 		return rc;

@@ -31,11 +31,11 @@ int kc_progress_save(const struct kc_save_args *, const struct kc_params *,
 		     const struct kc_progress *);
 
 /*
- * The newest valid checkpoint below dir into the store.  Refuses one of another configuration
- * hash (KC_ECONFIG).  refused gets the messages of damaged checkpoints that were passed over.
- * KC_ENOENT when there is none.
+ * The checkpoint of an iteration, or the newest valid one below dir (iter -1), into the store.
+ * Refuses one of another configuration hash (KC_ECONFIG).  refused gets the messages of damaged
+ * checkpoints that were passed over.  KC_ENOENT when there is none.
  */
-int kc_progress_load(const struct kc_save_args *, struct kc_params *, struct kc_progress *,
-		     struct kc_names *refused);
+int kc_progress_load(const struct kc_save_args *, int64_t iter, struct kc_params *,
+		     struct kc_progress *, struct kc_names *refused);
 
 #endif

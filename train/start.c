@@ -147,6 +147,8 @@ int kc_start(const struct kc_config *c, struct kc_params *params, void (*line)(v
 	}
 	if (c->path.pretrain_model)
 		KC_TRY(load(&s, c->path.pretrain_model, "", c->path.strict_load, "start weights"));
+	if (params->ema)
+		memcpy(params->ema, params->master, params->trainable * kc_dtype_size(params->dtype));
 	for (size_t i = 0; i < params->n; i++)
 		kc_param_changed(params->v[i]);
 	return 0;

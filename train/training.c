@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 
-/* Slots of the vector that changes every step: layers/optim.h says what they are. */
 static struct kc_optimizer_args optimizer_args(const struct kc_config *c)
 {
 	static const enum kc_optimizer kinds[] = {
@@ -77,15 +76,6 @@ static void trained_release(struct trained *r)
 	free(r->grad);
 }
 
-/* min(1, limit / (norm + 1e-6)), as torch.nn.utils.clip_grad_norm_ does. */
-static struct kc_tensor *clip_factor(struct kc_graph *g, struct kc_tensor *norm, double limit)
-{
-	if (limit <= 0)
-		return NULL;
-	return kc_pw1(g, KC_PW_clamp, 0, 1,
-		      kc_scale(g, kc_pw1(g, KC_PW_recip, 0, 0, kc_shift(g, norm, 1e-6)), limit));
-}
-
 /* What the plan runs for its effect or reads back. */
 struct fetches {
 	struct kc_tensor **v;
@@ -102,6 +92,7 @@ static void build_update(struct kc_training *t, struct kc_graph *g, struct train
 			 struct kc_tensor *loss, struct fetches *f)
 {
 	struct kc_optimizer_args args = optimizer_args(t->config);
+	double limit = t->config->optimizer.clip_norm;
 	int n = r->n;
 
 	t->hyper = kc_input(g, "hyper", KC_TYPE(KC_F64, KC_HYPER_COUNT));
@@ -110,7 +101,7 @@ static void build_update(struct kc_training *t, struct kc_graph *g, struct train
 		r->grad[n++] = loss;
 	t->all_finite = kc_all_finite(g, r->grad, n);
 	fetch(f, kc_optimizer_step(g, t->params, &args, r->grad, r->param, r->n, t->hyper,
-				   clip_factor(g, t->norm, t->config->optimizer.clip_norm),
+				   limit > 0 ? kc_clip_factor(g, t->norm, limit) : NULL,
 				   t->all_finite));
 	fetch(f, t->norm);
 	fetch(f, t->all_finite);
@@ -280,6 +271,17 @@ int kc_training_step(struct kc_training *t, double lr, int64_t update,
 	t->grad_norm = kc_plan_scalar(last, t->norm);
 	t->finite = kc_plan_scalar(last, t->all_finite) != 0;
 	return 0;
+}
+
+void kc_training_forget(struct kc_training *t, int64_t *updates)
+{
+	size_t bytes = t->params->trainable * kc_dtype_size(t->params->dtype);
+
+	if (t->params->moment1)
+		memset(t->params->moment1, 0, bytes);
+	if (t->params->moment2)
+		memset(t->params->moment2, 0, bytes);
+	*updates = 0;
 }
 
 void kc_training_stats(const struct kc_training *t, struct kc_plan_stats *s)

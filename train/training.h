@@ -91,6 +91,9 @@ void kc_training_close(struct kc_training *);
 int kc_training_step(struct kc_training *, double lr, int64_t update,
 		     int (*next)(void *own, const struct kc_batch **), void *own);
 
+/* Zeroes the optimizer's moments and its count of updates (train.clear_state). */
+void kc_training_forget(struct kc_training *, int64_t *updates);
+
 /* Bytes and FLOPs of a step. */
 void kc_training_stats(const struct kc_training *, struct kc_plan_stats *);
 

@@ -1,0 +1,253 @@
+/* The loop over iterations: what happens between two steps. */
+#include "layers/cpu/cpu.h"
+#include "train/run.h"
+#include "train/start.h"
+#include "train/stop.h"
+#include "train/validate.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+/* ---- lines from before the log is open ---- */
+
+static void remember(void *own, const char *text)
+{
+	struct kc_run *r = own;
+	char **v = kc_realloc(r->said.v, r->said.n + 1, sizeof *v);
+
+	if (!v)
+		return;
+	r->said.v = v;
+	v[r->said.n] = kc_strdup(text);
+	r->said.n += v[r->said.n] != NULL;
+}
+
+static void say_remembered(struct kc_run *r)
+{
+	for (size_t i = 0; i < r->said.n; i++)
+		kc_log_say(&r->log, "%s", r->said.v[i]);
+	kc_names_free(&r->said);
+	r->said = (struct kc_names){0};
+}
+
+/* ---- start ---- */
+
+int kc_run_resume_iter(const struct kc_config *c, int64_t *iter)
+{
+	const char *path = c->path.resume_state, *base = path ? strrchr(path, '/') : NULL;
+	char *end;
+
+	*iter = -2;
+	if (!path)
+		return 0;
+	*iter = -1;
+	if (!strcmp(path, "auto"))
+		return 0;
+	base = base ? base + 1 : path;
+	*iter = strtoll(base, &end, 10);
+	if (end == base || strcmp(end, ".state"))
+		return KC_FAIL(KC_ECONFIG, "path.resume_state: expected auto or a file <iteration>.state, got %s",
+			       path);
+	return 0;
+}
+
+/* Fills the store from a checkpoint; *resumed says whether there was one. */
+static int resume(struct kc_run *r, bool *resumed)
+{
+	struct kc_names refused = {0};
+	int64_t iter;
+	int rc;
+
+	*resumed = false;
+	KC_TRY(kc_run_resume_iter(r->config, &iter));
+	if (iter == -2)
+		return 0;
+	rc = kc_progress_load(&r->save, iter, r->training.params, &r->progress, &refused);
+	for (size_t i = 0; i < refused.n; i++)
+		remember(r, refused.v[i]);
+	kc_names_free(&refused);
+	if (rc == KC_ENOENT && iter == -1)
+		return 0;
+	*resumed = rc >= 0;
+	r->saved_iter = rc >= 0 ? r->progress.iter : -1;
+	return rc;
+}
+
+static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
+{
+	const struct kc_training *t = &r->training;
+	struct kc_plan_stats s;
+
+	kc_training_stats(t, &s);
+	if (archived)
+		kc_log_say(&r->log, "an older run of this name was moved to %s", archived);
+	if (r->config->ignored)
+		kc_log_say(&r->log, "keys without effect here: %s", r->config->ignored);
+	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_cpu_describe(), t->low ? "bf16" : "float32");
+	kc_log_say(&r->log, "%zu parameters trained, %.2f GFLOP a step, %d steps of the plan, %.0f MB planned",
+		   t->params->trainable, s.flops / 1e9, s.steps, (double)kc_run_planned_bytes(r) / 1e6);
+	if (resumed)
+		kc_log_say(&r->log, "resumed behind iteration %lld", (long long)r->progress.iter);
+}
+
+static int begin(struct kc_run *r)
+{
+	char *archived = NULL;
+	bool resumed;
+	int rc;
+
+	rc = kc_start(r->config, r->training.params, remember, r);
+	if (!rc)
+		rc = resume(r, &resumed);
+	if (!rc)
+		rc = kc_experiment_make(&r->experiment, r->config, resumed, &archived);
+	if (!rc)
+		rc = kc_log_open(&r->log, r->experiment.dir, r->config->name,
+				 r->config->tensorboard ? r->experiment.tensorboard : NULL, r->progress.iter);
+	if (!rc) {
+		say_beginning(r, resumed, archived);
+		say_remembered(r);
+		rc = kc_run_open_data(r);
+	}
+	free(archived);
+	return rc;
+}
+
+/* ---- between steps ---- */
+
+static int save(struct kc_run *r)
+{
+	int rc;
+
+	if (r->saved_iter == r->progress.iter)
+		return 0;
+	KC_TRY(kc_log_sync(&r->log));
+	rc = kc_progress_save(&r->save, r->training.params, &r->progress);
+	if (rc < 0)
+		return kc_cause(rc, "checkpoint of iteration %lld", (long long)r->progress.iter);
+	r->saved_iter = r->progress.iter;
+	kc_log_say(&r->log, "saved iteration %lld", (long long)r->progress.iter);
+	return 0;
+}
+
+static int log_step(struct kc_run *r, double seconds, double waited, bool line)
+{
+	const struct kc_training *t = &r->training;
+	struct kc_metric values[KC_MAX_TERMS + 1];
+	struct kc_log_step s = {
+		.epoch = r->progress.epoch, .iter = r->progress.iter, .niter = r->config->niter,
+		.lr = kc_schedule_logged(&r->config->schedule, r->progress.iter), .time = seconds,
+		.data_time = waited, .memory = (double)kc_process_bytes("VmRSS"), .values = values,
+		.frames_per_s = (double)(t->window * r->config->data.batch_size * r->config->optimizer.accumulate) /
+				seconds,
+		.peak = r->peak > 0 ? r->flops / seconds / r->peak : 0,
+	};
+
+	for (int i = 0; i < t->n_terms; i++)
+		values[s.n++] = (struct kc_metric){t->terms[i].name, t->terms[i].last};
+	values[s.n++] = (struct kc_metric){"grad_norm", t->grad_norm};
+	if (line)
+		return kc_log_step(&r->log, &s);
+	kc_log_progress(&r->log, &s);
+	return 0;
+}
+
+/* Which samples gave the non-finite step. */
+static void say_samples(struct kc_run *r)
+{
+	for (int i = 0; r->held && i < r->held->batch; i++)
+		kc_log_say(&r->log, "iteration %lld is not finite: clip %s from frame %lld",
+			   (long long)r->progress.iter, r->held->samples[i].clip,
+			   (long long)r->held->samples[i].start);
+}
+
+/* Back to the last checkpoint, but on with the data that come now. */
+static int roll_back(struct kc_run *r)
+{
+	struct kc_progress now = r->progress;
+
+	KC_TRY(kc_progress_load(&r->save, r->saved_iter, r->training.params, &r->progress, NULL));
+	r->progress.cursor = now.cursor;
+	r->progress.epoch = now.epoch;
+	r->progress.nan_total = now.nan_total;
+	r->progress.nan_row = now.nan_row;
+	kc_log_say(&r->log, "rolled back to iteration %lld", (long long)r->progress.iter);
+	return 0;
+}
+
+/* The step changed nothing; what else follows from it is the policy. */
+static int on_non_finite(struct kc_run *r)
+{
+	int64_t policy = r->config->nan_policy;
+
+	say_samples(r);
+	if (policy == KC_NAN_STOP || r->progress.nan_row >= r->config->nan_limit)
+		return KC_FAIL(KC_ENUMERIC, "loss or gradient is not finite in iteration %lld (%lld in a row); the "
+			       "weights are those of the last finite step", (long long)r->progress.iter,
+			       (long long)r->progress.nan_row);
+	if (policy == KC_NAN_ROLLBACK && r->saved_iter >= 0)
+		return roll_back(r);
+	return 0;
+}
+
+static bool divides(int64_t every, int64_t iter)
+{
+	return every > 0 && iter % every == 0;
+}
+
+static int after_step(struct kc_run *r, double seconds, double waited)
+{
+	int64_t iter = r->progress.iter;
+
+	KC_TRY(log_step(r, seconds, waited, divides(r->config->logger.print_freq, iter)));
+	if (!r->training.finite)
+		KC_TRY(on_non_finite(r));
+	if (divides(r->config->logger.save_freq, iter))
+		KC_TRY(save(r));
+	if (divides(r->config->val_freq, iter) && r->config->val.root)
+		KC_TRY(kc_validate(r));
+	return 0;
+}
+
+static bool out_of_time(const struct kc_run *r)
+{
+	return r->config->max_seconds > 0 && kc_now() - r->started > r->config->max_seconds;
+}
+
+static int iterate(struct kc_run *r)
+{
+	while (r->progress.iter < r->config->niter && !kc_stop_asked() && !out_of_time(r)) {
+		double seconds, waited;
+
+		KC_TRY(kc_run_step(r, &seconds, &waited));
+		KC_TRY(after_step(r, seconds, waited));
+		if (r->peak == 0)
+			r->peak = kc_cpu_peak(r->training.low);
+	}
+	return 0;
+}
+
+int kc_run_train(struct kc_run *r)
+{
+	int rc = begin(r);
+
+	if (!rc)
+		rc = iterate(r);
+	/* What was reached is kept even when the run fails: the weights are finite. */
+	if (!rc || rc == KC_ENUMERIC) {
+		char *why = rc < 0 ? kc_strdup(kc_errmsg()) : NULL;
+		int saved = save(r);
+
+		if (rc < 0 && why)
+			KC_FAIL(rc, "%s", why);
+		free(why);
+		rc = rc < 0 ? rc : saved;
+	}
+	if (!rc && r->args.profile)
+		kc_plan_profile(r->training.plan, stderr);
+	if (!rc && kc_stop_asked())
+		return KC_FAIL(KC_ESTOP, "stopped on request behind iteration %lld, which is saved",
+			       (long long)r->progress.iter);
+	return rc;
+}

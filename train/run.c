@@ -1,0 +1,198 @@
+#include "train/run.h"
+
+#include "layers/cpu/cpu.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+size_t kc_process_bytes(const char *field)
+{
+	FILE *f = fopen("/proc/self/status", "r");
+	size_t n = strlen(field), kilobytes = 0;
+	char line[256];
+
+	while (f && fgets(line, sizeof line, f))
+		if (!strncmp(line, field, n) && line[n] == ':')
+			kilobytes = strtoul(line + n + 1, NULL, 10);
+	if (f)
+		fclose(f);
+	return kilobytes * 1024;
+}
+
+/* ---- device and plan ---- */
+
+static void fill_save_args(struct kc_run *r)
+{
+	const struct kc_config *c = r->config;
+
+	r->save = (struct kc_save_args){
+		.dir = r->experiment.dir, .network = r->training.recipe->network, .width = c->network.width,
+		.config_hash = kc_config_hash(c), .seed = c->seed,
+		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,
+			      .milestone = c->logger.milestone_freq},
+	};
+}
+
+static int prepare_samples(struct kc_run *r)
+{
+	struct kc_loader_opts o = {0};
+
+	r->training.config = r->config;
+	r->training.recipe = kc_recipe_of(r->config);
+	r->training.profile = r->args.profile;
+	r->training.trace = r->args.verbose ? stderr : NULL;
+	return r->training.recipe->samples(&r->training, &o);
+}
+
+int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args *args)
+{
+	struct kc_plan_stats stats;
+
+	*r = (struct kc_run){.config = c, .args = *args, .saved_iter = -1, .started = kc_now()};
+	KC_TRY(kc_device_cpu(&r->device, (int)c->threads));
+	KC_TRY(prepare_samples(r));
+	KC_TRY(kc_training_open(&r->training, c, &r->device));
+	kc_training_stats(&r->training, &stats);
+	r->flops = stats.flops;
+	KC_TRY(kc_experiment_init(&r->experiment, c));
+	fill_save_args(r);
+	return 0;
+}
+
+void kc_run_close(struct kc_run *r)
+{
+	if (r->loader && r->held)
+		kc_loader_release(r->loader, r->held);
+	kc_loader_close(r->loader);
+	kc_dataset_close(r->data);
+	kc_log_close(&r->log);
+	kc_names_free(&r->said);
+	kc_experiment_release(&r->experiment);
+	kc_training_close(&r->training);
+	kc_device_release(&r->device);
+}
+
+/* ---- memory ---- */
+
+static size_t batch_bytes(const struct kc_training *t)
+{
+	size_t bytes = (size_t)kc_numel(&t->frames->type);
+
+	if (t->flows)
+		bytes += (size_t)kc_numel(&t->flows->type) * sizeof(float);
+	return bytes;
+}
+
+enum { BATCHES_AHEAD = 3 };
+
+size_t kc_run_planned_bytes(const struct kc_run *r)
+{
+	struct kc_plan_stats s;
+
+	kc_training_stats(&r->training, &s);
+	return kc_process_bytes("VmRSS") + s.arena + s.slots + s.packed + r->training.params->bytes +
+	       BATCHES_AHEAD * batch_bytes(&r->training);
+}
+
+/* ---- data ---- */
+
+static void report_damage(void *own, const char *message)
+{
+	struct kc_run *r = own;
+
+	kc_log_say(&r->log, "put aside: %s", message);
+}
+
+static enum kc_loader_flow flow_source(const struct kc_training *t)
+{
+	if (!t->flows)
+		return KC_LOADER_NO_FLOW;
+	return t->config->flow == KC_FLOW_PACK ? KC_LOADER_PACK : KC_LOADER_DIS;
+}
+
+static struct kc_loader_opts loader_opts(struct kc_run *r)
+{
+	const struct kc_config_train_data *d = &r->config->data;
+	const struct kc_training *t = &r->training;
+
+	return (struct kc_loader_opts){
+		.window = t->window, .intervals = d->intervals.v, .n_intervals = d->intervals.n,
+		.random_reverse = d->reverse, .crop = (int)d->size, .flip = d->flip, .rotate = d->rotate,
+		.published_window = r->config->published, .published_symmetry = r->config->published,
+		.shuffle = d->shuffle, .seed = (uint64_t)r->config->seed, .batch = (int)d->batch_size,
+		.workers = (int)d->workers, .depth = BATCHES_AHEAD, .flow = flow_source(t),
+		.dis = KC_DIS_MEDIUM, .pairs = t->pairs, .n_pairs = flow_source(t) ? t->n_pairs : 0,
+		.report = report_damage, .own = r,
+	};
+}
+
+static int use_list(struct kc_run *r)
+{
+	const char *keys = r->config->data.keys;
+
+	if (!keys)
+		return 0;
+	if (!kc_file_exists(keys)) {
+		kc_log_say(&r->log, "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
+			   keys, r->config->data.root);
+		return 0;
+	}
+	return kc_dataset_use_list(r->data, keys);
+}
+
+int kc_run_open_data(struct kc_run *r)
+{
+	const struct kc_loader_opts o = loader_opts(r);
+	struct kc_loader_stats s;
+
+	if (!r->config->data.root)
+		return KC_FAIL(KC_ECONFIG, "datasets.train.dataroot_GT: no data; expected a folder of clips or "
+			       "a pack file");
+	if (!r->data) {
+		int rc = kc_dataset_open(r->config->data.root, &r->data);
+
+		if (rc < 0)
+			return kc_cause(rc, "datasets.train.dataroot_GT");
+		KC_TRY(use_list(r));
+	}
+	KC_TRY(kc_loader_open(r->data, &o, r->progress.cursor, &r->loader));
+	kc_loader_stats(r->loader, &s);
+	if (s.skipped_clips)
+		kc_log_say(&r->log, "%lld clips are too short for a window of %d frames and are skipped",
+			   (long long)s.skipped_clips, r->training.window);
+	return 0;
+}
+
+static int next_batch(void *own, const struct kc_batch **out)
+{
+	struct kc_run *r = own;
+
+	if (r->held)
+		kc_loader_release(r->loader, r->held);
+	r->held = NULL;
+	KC_TRY(kc_loader_get(r->loader, &r->held));
+	r->progress.cursor = r->held->index + 1;
+	r->progress.epoch = r->held->epoch;
+	*out = r->held;
+	return 0;
+}
+
+int kc_run_step(struct kc_run *r, double *seconds, double *waited)
+{
+	double start = kc_now(), lr = kc_schedule_lr(&r->config->schedule, r->progress.iter + 1);
+	struct kc_loader_stats before, after;
+
+	if (r->config->optimizer.clear_state &&
+	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1))
+		kc_training_forget(&r->training, &r->progress.updates);
+	kc_loader_stats(r->loader, &before);
+	KC_TRY(kc_training_step(&r->training, lr, r->progress.updates + 1, next_batch, r));
+	kc_loader_stats(r->loader, &after);
+	r->progress.iter++;
+	r->progress.updates += r->training.finite;
+	r->progress.nan_total += !r->training.finite;
+	r->progress.nan_row = r->training.finite ? 0 : r->progress.nan_row + 1;
+	*seconds = kc_now() - start;
+	*waited = after.waited - before.waited;
+	return 0;
+}

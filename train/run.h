@@ -1,0 +1,53 @@
+/* A training run from start or resumption to its end: data, steps, log, checkpoints. */
+#ifndef KC_TRAIN_RUN_H
+#define KC_TRAIN_RUN_H
+
+#include "train/experiment.h"
+#include "train/log.h"
+#include "train/saved.h"
+#include "train/training.h"
+
+struct kc_run_args {
+	bool profile;
+	bool verbose;                   /* print the plan's passes */
+};
+
+struct kc_run {
+	struct kc_config *config;
+	struct kc_run_args args;
+	struct kc_device device;
+	struct kc_training training;
+	struct kc_dataset *data;
+	struct kc_loader *loader;
+	const struct kc_batch *held;    /* given back when the next one is taken */
+	struct kc_experiment experiment;
+	struct kc_log log;
+	struct kc_names said;           /* lines from before the log was open */
+	struct kc_save_args save;
+	struct kc_progress progress;
+	int64_t saved_iter;             /* of the newest checkpoint; -1: none */
+	double flops, peak;             /* of a step; of the device (0: not measured) */
+	double started;
+};
+
+/* The device and the compiled step; no data and no folder are touched. */
+int kc_run_open(struct kc_run *, struct kc_config *, const struct kc_run_args *);
+void kc_run_close(struct kc_run *);
+
+/* Opens the data at the progress's cursor. */
+int kc_run_open_data(struct kc_run *);
+/* One step; *seconds is its time, *waited that of it spent waiting for data. */
+int kc_run_step(struct kc_run *, double *seconds, double *waited);
+
+/* Trains to the end.  Returns 0, KC_ESTOP when a signal asked for it, or an error. */
+int kc_run_train(struct kc_run *);
+
+/* What the process needs at its peak: bytes now and bytes that a run will add. */
+size_t kc_run_planned_bytes(const struct kc_run *);
+/* From /proc: "VmRSS" or "VmHWM", in bytes; 0 where it is not to be had. */
+size_t kc_process_bytes(const char *field);
+
+/* Iteration of path.resume_state: -1 for auto, -2 for none. */
+int kc_run_resume_iter(const struct kc_config *, int64_t *iter);
+
+#endif

@@ -1,0 +1,157 @@
+/* bin/train: see usage below; keys of the configuration are printed by --help. */
+#include "layers/cpu/cpu.h"
+#include "train/benchmark.h"
+#include "train/run.h"
+#include "train/stop.h"
+
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { MAX_SET = 256 };
+
+struct arguments {
+	const char *file;
+	const char *set[MAX_SET];
+	int n_set;
+	bool auto_resume, dry_run, list_devices, help;
+	int benchmark;
+	struct kc_run_args run;
+};
+
+static void usage(FILE *f)
+{
+	fputs("usage: train -opt FILE.yml [--set key=value]... [--auto-resume]\n"
+	      "       train -opt FILE.yml --dry-run | --benchmark N\n"
+	      "\n"
+	      "  -opt FILE        the configuration (configs/)\n"
+	      "  --set key=value  changes one key, after the file; repeatable\n"
+	      "  --auto-resume    go on from the newest valid checkpoint of that name, if there is one\n"
+	      "  --dry-run        print the plan, its memory and its FLOPs; train nothing\n"
+	      "  --benchmark N    time N steps, print JSON\n"
+	      "  --profile        print the time of every operator at the end\n"
+	      "  --device cpu     the only device of this build\n"
+	      "  --list-devices   print the devices\n"
+	      "  -v               print what the passes of the plan did\n"
+	      "  -h, --help       this, and every key of the configuration\n"
+	      "\n"
+	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1 (saved, start again with\n"
+	      "--auto-resume), 130 interrupted (saved)\n", f);
+}
+
+static int bad_usage(const char *fmt, const char *what)
+{
+	fprintf(stderr, "train: ");
+	fprintf(stderr, fmt, what);
+	fprintf(stderr, "\n\n");
+	usage(stderr);
+	return KC_EXIT_FAILED;
+}
+
+static int parse(int argc, char **argv, struct arguments *a)
+{
+	enum { SET = 256, RESUME, DRY, BENCH, PROFILE, DEVICE, LIST };
+	static const struct option longs[] = {
+		{"opt", required_argument, NULL, 'o'}, {"set", required_argument, NULL, SET},
+		{"auto-resume", no_argument, NULL, RESUME}, {"dry-run", no_argument, NULL, DRY},
+		{"benchmark", required_argument, NULL, BENCH}, {"profile", no_argument, NULL, PROFILE},
+		{"device", required_argument, NULL, DEVICE}, {"list-devices", no_argument, NULL, LIST},
+		{"help", no_argument, NULL, 'h'}, {0},
+	};
+	int c;
+
+	/* getopt_long_only: the field writes "-opt", with one dash. */
+	while ((c = getopt_long_only(argc, argv, "hv", longs, NULL)) != -1)
+		switch (c) {
+		case 'o': a->file = optarg; break;
+		case SET:
+			if (a->n_set == MAX_SET)
+				return bad_usage("too many --set, at %s", optarg);
+			a->set[a->n_set++] = optarg;
+			break;
+		case RESUME: a->auto_resume = true; break;
+		case DRY: a->dry_run = true; break;
+		case BENCH:
+			a->benchmark = (int)strtol(optarg, NULL, 10);
+			if (a->benchmark < 1 || a->benchmark > 100000)
+				return bad_usage("--benchmark: expected a number of steps, got %s", optarg);
+			break;
+		case PROFILE: a->run.profile = true; break;
+		case DEVICE:
+			if (strcmp(optarg, "cpu"))
+				return bad_usage("--device: this build knows cpu only, got %s", optarg);
+			break;
+		case LIST: a->list_devices = true; break;
+		case 'v': a->run.verbose = true; break;
+		case 'h': a->help = true; break;
+		default: usage(stderr); return KC_EXIT_FAILED;
+		}
+	if (optind < argc)
+		return bad_usage("unexpected argument %s", argv[optind]);
+	if (!a->file && !a->help && !a->list_devices)
+		return bad_usage("%s is missing", "-opt FILE.yml");
+	return 0;
+}
+
+static int configure(const struct arguments *a, struct kc_config *c)
+{
+	KC_TRY(kc_config_init(c));
+	KC_TRY(kc_config_load(c, a->file));
+	for (int i = 0; i < a->n_set; i++)
+		KC_TRY(kc_config_set(c, a->set[i]));
+	if (a->auto_resume)
+		KC_TRY(kc_config_set(c, "path.resume_state=auto"));
+	return kc_config_resolve(c);
+}
+
+static int work(const struct arguments *a, struct kc_run *r)
+{
+	if (a->dry_run)
+		return kc_dry_run(r, stdout);
+	if (a->benchmark)
+		return kc_benchmark(r, a->benchmark, stdout);
+	return kc_run_train(r);
+}
+
+static int train(const struct arguments *a)
+{
+	struct kc_config c = {0};
+	struct kc_run r = {0};
+	int rc = configure(a, &c);
+
+	if (!rc)
+		rc = kc_run_open(&r, &c, &a->run);
+	if (!rc)
+		rc = work(a, &r);
+	if (rc < 0)
+		fprintf(stderr, "train: %s\n", kc_errmsg());
+	kc_run_close(&r);
+	kc_config_release(&c);
+	if (rc == KC_ESTOP)
+		return kc_stop_asked();
+	return rc < 0 ? KC_EXIT_FAILED : 0;
+}
+
+int main(int argc, char **argv)
+{
+	struct arguments a = {0};
+	int status = parse(argc, argv, &a);
+	const struct kc_opt *rows;
+	size_t n;
+
+	if (status)
+		return status;
+	if (a.help) {
+		usage(stdout);
+		puts("\nkeys of the configuration:");
+		rows = kc_config_rows(&n);
+		kc_opt_help(rows, n, stdout);
+		return 0;
+	}
+	if (a.list_devices) {
+		printf("cpu: %s\n", kc_cpu_describe());
+		return 0;
+	}
+	kc_stop_install();
+	return train(&a);
+}
