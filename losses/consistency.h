@@ -3,8 +3,8 @@
  * consistency", ECCV 2018).  Flows are dense arrays of pairs (u, v) in pixels, row-major:
  * pixel (x, y) of a frame is found at (x + u, y + v) of the other one.
  */
-#ifndef KC_EVAL_CONSISTENCY_H
-#define KC_EVAL_CONSISTENCY_H
+#ifndef KC_LOSSES_CONSISTENCY_H
+#define KC_LOSSES_CONSISTENCY_H
 
 #include "core/base.h"
 

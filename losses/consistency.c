@@ -1,4 +1,4 @@
-#include "eval/consistency.h"
+#include "losses/consistency.h"
 
 #include <math.h>
 

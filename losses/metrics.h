@@ -2,8 +2,8 @@
  * Numbers that compare or describe frames of 8-bit RGB, all in double precision.
  * A frame is a dense array of `pixels` RGB triples.
  */
-#ifndef KC_EVAL_METRICS_H
-#define KC_EVAL_METRICS_H
+#ifndef KC_LOSSES_METRICS_H
+#define KC_LOSSES_METRICS_H
 
 #include "core/base.h"
 

@@ -1,4 +1,4 @@
-#include "eval/metrics.h"
+#include "losses/metrics.h"
 
 #include <math.h>
 #include <string.h>
