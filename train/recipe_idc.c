@@ -29,7 +29,7 @@ static void regression(struct kc_training *t, struct kc_tensor *ab, struct kc_te
 /* The hard class of every fourth pixel. */
 static void classification(struct kc_training *t, struct kc_tensor *logits, struct kc_tensor *truth)
 {
-	struct kc_tensor *index = kc_grid_index(t->graph, kc_subsample(t->graph, truth, 4));
+	struct kc_tensor *index = kc_hard_encode(t->graph, kc_subsample(t->graph, truth, 4));
 
 	kc_training_term(t, "l_class", kc_loss_hard_ce(t->graph, logits, index),
 			 t->config->idc.class_weight);
