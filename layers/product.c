@@ -29,17 +29,19 @@ void kc_row_write(const struct kc_buf *b, int64_t at, int64_t stride, int64_t n,
 /* Two doubles: what every 64-bit machine can multiply at once. */
 typedef double pair __attribute__((vector_size(16), aligned(8), may_alias));
 
-/* A 4 x 4 piece of the tile of C: c += a b over the depth. */
+/* A 4 x 4 piece of the tile of C, kept in registers: c += a b over the depth. */
 static void micro(const double *a, const double *b, int64_t depth, double *c)
 {
 	pair s[MICRO][2];
 
+	#pragma GCC unroll 4
 	for (int i = 0; i < MICRO; i++)
 		for (int j = 0; j < 2; j++)
 			s[i][j] = *(const pair *)(c + i * TILE + 2 * j);
 	for (int64_t d = 0; d < depth; d++) {
 		pair b0 = *(const pair *)(b + d * TILE), b1 = *(const pair *)(b + d * TILE + 2);
 
+		#pragma GCC unroll 4
 		for (int i = 0; i < MICRO; i++) {
 			double x = a[i * TILE + d];
 
@@ -47,6 +49,7 @@ static void micro(const double *a, const double *b, int64_t depth, double *c)
 			s[i][1] += x * b1;
 		}
 	}
+	#pragma GCC unroll 4
 	for (int i = 0; i < MICRO; i++)
 		for (int j = 0; j < 2; j++)
 			*(pair *)(c + i * TILE + 2 * j) = s[i][j];
@@ -82,7 +85,7 @@ void kc_product_run(const struct kc_product *p)
 {
 	int64_t rows = (p->m + TILE - 1) / TILE, columns = (p->n + TILE - 1) / TILE;
 
-	#pragma omp parallel for schedule(dynamic) if (rows * columns > 1)
+	#pragma omp parallel for schedule(dynamic) if (p->m * p->n * p->depth > 1 << 17)
 	for (int64_t t = 0; t < rows * columns; t++)
 		tile(p, t / columns * TILE, t % columns * TILE);
 }
