@@ -121,7 +121,8 @@ static void rgb_to_lab(const double rgb[3], double lab[3])
 	lab[2] = 200 * (f[1] - f[2]);
 }
 
-static void lab_to_rgb(const double lab[3], double rgb[3])
+/* Linear RGB, not limited at all; returns the luminance Y. */
+static double lab_to_linear(const double lab[3], double linear[3])
 {
 	double f[3], xyz[3];
 
@@ -130,10 +131,39 @@ static void lab_to_rgb(const double lab[3], double rgb[3])
 	f[2] = fmax(f[1] - lab[2] / 200, 0);
 	for (int i = 0; i < 3; i++)
 		xyz[i] = white[i] * (f[i] > lab_knee ? f[i] * f[i] * f[i] : (f[i] - offset) / slope);
-	for (int i = 0; i < 3; i++) {
-		double c = fmax(dot(rgb_of_xyz[i], xyz), 0);
+	for (int i = 0; i < 3; i++)
+		linear[i] = dot(rgb_of_xyz[i], xyz);
+	return xyz[1];
+}
 
-		rgb[i] = c > linear_knee ? 1.055 * pow(c, 1 / 2.4) - 0.055 : 12.92 * c;
+static double encode(double c)
+{
+	return c > linear_knee ? 1.055 * pow(c, 1 / 2.4) - 0.055 : 12.92 * c;
+}
+
+static void lab_to_rgb(const double lab[3], double rgb[3])
+{
+	double linear[3];
+
+	lab_to_linear(lab, linear);
+	for (int i = 0; i < 3; i++)
+		rgb[i] = encode(fmax(linear[i], 0));
+}
+
+/* The part of the way from grey y to the colour that stays within 0 .. 1. */
+static void lab_to_rgb_fit(const double lab[3], double rgb[3])
+{
+	double linear[3], y = fmin(fmax(lab_to_linear(lab, linear), 0), 1), part = 1;
+
+	for (int i = 0; i < 3; i++)
+		if (linear[i] < 0)
+			part = fmin(part, y / (y - linear[i]));
+		else if (linear[i] > 1)
+			part = fmin(part, (1 - y) / (linear[i] - y));
+	for (int i = 0; i < 3; i++) {
+		double c = part < 1 ? y + part * (linear[i] - y) : linear[i];
+
+		rgb[i] = encode(fmin(fmax(c, 0), 1));
 	}
 }
 
@@ -178,6 +208,11 @@ static void lab_to_rgb_ref(const struct kc_call *call)
 	per_pixel(call, lab_to_rgb);
 }
 
+static void lab_to_rgb_fit_ref(const struct kc_call *call)
+{
+	per_pixel(call, lab_to_rgb_fit);
+}
+
 static int colour_infer(struct kc_infer *f)
 {
 	const struct kc_type *x = &f->in[0]->type;
@@ -198,6 +233,10 @@ const struct kc_op kc_op_lab_to_rgb = {
 	.name = "lab_to_rgb", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
 	.infer = colour_infer, .expand = lab_to_rgb_expand, .ref = lab_to_rgb_ref,
 };
+const struct kc_op kc_op_lab_to_rgb_fit = {
+	.name = "lab_to_rgb_fit", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_NONDIFF,
+	.precision = KC_PREC_FULL, .infer = colour_infer, .ref = lab_to_rgb_fit_ref,
+};
 
 struct kc_tensor *kc_rgb_to_lab(struct kc_graph *g, struct kc_tensor *rgb)
 {
@@ -207,4 +246,9 @@ struct kc_tensor *kc_rgb_to_lab(struct kc_graph *g, struct kc_tensor *rgb)
 struct kc_tensor *kc_lab_to_rgb(struct kc_graph *g, struct kc_tensor *lab)
 {
 	return kc_apply(g, &kc_op_lab_to_rgb, NULL, &lab, 1);
+}
+
+struct kc_tensor *kc_lab_to_rgb_fit(struct kc_graph *g, struct kc_tensor *lab)
+{
+	return kc_apply(g, &kc_op_lab_to_rgb_fit, NULL, &lab, 1);
 }

@@ -89,6 +89,11 @@ struct kc_tensor *kc_channel_norm(struct kc_graph *, struct kc_tensor *);
 /* ---- colour (CIE Lab, D65) ---- */
 struct kc_tensor *kc_rgb_to_lab(struct kc_graph *, struct kc_tensor *rgb);  /* [0,1] -> L, a, b */
 struct kc_tensor *kc_lab_to_rgb(struct kc_graph *, struct kc_tensor *lab);  /* not clamped at 1 */
+/*
+ * In [0,1]: a colour that sRGB does not have moves towards the grey of the same luminance, in
+ * linear light, just until it fits, so L is kept where clipping would change it.  No gradient.
+ */
+struct kc_tensor *kc_lab_to_rgb_fit(struct kc_graph *, struct kc_tensor *lab);
 struct kc_tensor *kc_to_real(struct kc_graph *, struct kc_tensor *u8, double scale);
 
 /* ---- layers with parameters ---- */
