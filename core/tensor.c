@@ -87,35 +87,3 @@ struct kc_buf kc_buf_of(void *data, const struct kc_type *t, enum kc_layout layo
 	kc_strides(t, layout, b.stride);
 	return b;
 }
-
-static void copy_dim(const struct kc_buf *dst, const struct kc_buf *src, int d, int64_t to,
-		     int64_t from)
-{
-	int last = dst->type.ndim - 1;
-
-	if (d > last) {
-		kc_put(dst, to, kc_get(src, from));
-		return;
-	}
-	for (int64_t i = 0; i < dst->type.dim[d]; i++) {
-		if (d == last)
-			kc_put(dst, to, kc_get(src, from));
-		else
-			copy_dim(dst, src, d + 1, to, from);
-		to += dst->stride[d];
-		from += src->stride[d];
-	}
-}
-
-void kc_copy(const struct kc_buf *dst, const struct kc_buf *src)
-{
-	bool same = dst->type.dtype == src->type.dtype;
-
-	KC_ASSERT(kc_same_dims(&dst->type, &src->type));
-	if (same && ((kc_is_dense(dst, KC_PLAIN) && kc_is_dense(src, KC_PLAIN)) ||
-		     (kc_is_dense(dst, KC_CLAST) && kc_is_dense(src, KC_CLAST))))
-		memcpy(dst->data, src->data,
-		       (size_t)kc_numel(&dst->type) * kc_dtype_size((enum kc_dtype)dst->type.dtype));
-	else
-		copy_dim(dst, src, 0, 0, 0);
-}
