@@ -1,0 +1,98 @@
+/*
+ * Colour for a clip: the trained networks run over its frames, window by window.
+ *
+ * Anchors are colorized by the keyframe network, one every `interval + 1` frames and the clip's
+ * last frame; each is computed once, as the end of one window and the start of the next.  The
+ * frames between get their colour by propagation (models/tcvc.h).  A clip of one frame is
+ * colorized by the keyframe network alone.
+ *
+ * The networks see luma l = (L - 50) / 100 resized to size x size, bilinearly.  Their chroma is
+ * resized back to the frame and joined with the frame's own L, so size, detail and luma of the
+ * result are those of the input: the grey level of equal luminance differs by at most half a
+ * level, the rounding to 8 bits (a whole level with two intervals, whose mean is truncated;
+ * there it may also fall where the two disagree about colour, being a mean of sRGB values).
+ *
+ * Source: specification of TCVC, section 6.  The public code clips colours that sRGB does not
+ * have, which changes their luma; that is what `published` does.
+ */
+#ifndef KC_MODELS_COLORIZER_H
+#define KC_MODELS_COLORIZER_H
+
+#include "core/plan.h"
+#include "models/tcvc.h"
+
+enum kc_colorizer_network {
+	KC_COLORIZE_TCVC,       /* parameters as kc_tcvc names them */
+	KC_COLORIZE_FRAMES      /* siggraph17 alone, every frame by itself */
+};
+
+enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_SIZE = 256 };
+
+struct kc_colorizer_args {
+	enum kc_colorizer_network network;
+	int intervals[KC_COLORIZER_INTERVALS];  /* frames between anchors; 0 for the first: 17 */
+	int n_intervals;                        /* 2: the mean of both results; 0 counts as 1 */
+	int size;               /* of the networks' input, a multiple of 8; 0: 256 */
+	double width;           /* models/width.h */
+	double mask_cent;       /* of KC_COLORIZE_FRAMES: see models/siggraph17.h */
+	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by the callback */
+	bool low;               /* bf16 where operators allow it */
+	bool published;         /* clip colours outside of sRGB */
+};
+
+/* Packed rows of RGB. */
+struct kc_picture {
+	int width, height;
+	const uint8_t *rgb;
+};
+
+/* What a source returns for a frame that cannot be decoded. */
+enum { KC_DAMAGED = 1 };
+
+/* Where frames come from and go to.  Callbacks return 0 or an error, which ends the run. */
+struct kc_colorizer_clip {
+	int64_t frames;
+	/*
+	 * A frame of any size; valid until the next call.  KC_DAMAGED: the frame's result will be
+	 * that of the frame before (of the next readable one at the start).  Frames are asked for
+	 * about twice each, in almost rising order.
+	 */
+	int (*source)(void *own, int64_t frame, struct kc_picture *);
+	/*
+	 * flow[p] of size x size pairs (u, v) in pixels: pixel (x, y) of grey frame pairs[p].from is
+	 * found in frame pairs[p].to at (x + u, y + v).  grey: frames of size x size bytes, one
+	 * after the other.  Not called for a network that needs no flow from outside.
+	 */
+	int (*flows)(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n,
+		     float *flow);
+	/* Results come in order, each once. */
+	int (*sink)(void *own, int64_t frame, const struct kc_picture *);
+	void *own;
+};
+
+struct kc_colorizer_count { int64_t anchors, windows, damaged; };
+
+struct kc_colorizer;
+
+/*
+ * params: the store of a model that is being trained, borrowed; or NULL for a store of its own,
+ * which the caller fills (kc_colorizer_params; kc_param_changed for each) before the first run.
+ * The device is borrowed.  KC_ECONFIG: an argument out of range.
+ */
+int kc_colorizer_open(struct kc_colorizer **, const struct kc_colorizer_args *, struct kc_device *,
+		      struct kc_params *params);
+void kc_colorizer_close(struct kc_colorizer *);
+struct kc_params *kc_colorizer_params(struct kc_colorizer *);
+
+/* KC_EFORMAT: no frame could be read.  count may be NULL. */
+int kc_colorizer_run(struct kc_colorizer *, const struct kc_colorizer_clip *,
+		     struct kc_colorizer_count *count);
+
+/*
+ * Builds the plans for clips of so many frames of that size; runs nothing.  Tells the bytes of
+ * the largest plan, and the FLOPs of one longest window with one of its anchors.
+ */
+int kc_colorizer_prepare(struct kc_colorizer *, int64_t frames, int width, int height,
+			 struct kc_plan_stats *);
+
+#endif

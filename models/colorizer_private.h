@@ -1,0 +1,54 @@
+/* The compiled parts of a colorizer: models/colorizer_plans.c builds them, colorizer.c runs them. */
+#ifndef KC_MODELS_COLORIZER_PRIVATE_H
+#define KC_MODELS_COLORIZER_PRIVATE_H
+
+#include "models/colorizer.h"
+
+/* The keyframe network on one frame. */
+struct kc_anchor_plan {
+	struct kc_graph *graph;
+	struct kc_plan *plan;
+	struct kc_tensor *l, *ab, *feature;     /* feature: NULL without propagation */
+};
+
+/* Colour of the frames between two anchors. */
+struct kc_window_plan {
+	int frames, n_pairs;                    /* frames 0: an unused entry */
+	struct kc_pair *pairs;
+	struct kc_graph *graph;
+	struct kc_plan *plan;
+	struct kc_tensor *l, *first, *last, *flows, *ab;
+};
+
+/* Between RGB of one size and the networks' luma and chroma. */
+struct kc_colour_plan {
+	int width, height;                      /* width 0: an unused entry */
+	struct kc_graph *graph;
+	struct kc_plan *split, *join;
+	struct kc_tensor *frame, *l, *ab[KC_COLORIZER_INTERVALS], *rgb;
+};
+
+enum { KC_WINDOW_PLANS = 4, KC_COLOUR_PLANS = 2 };
+
+struct kc_colorizer {
+	struct kc_colorizer_args args;          /* resolved: no zeros for defaults */
+	struct kc_device *device;
+	struct kc_params *params;
+	bool own_params;
+	struct kc_anchor_plan anchor;
+	/* The newest plans by window length and by frame size; the oldest is replaced. */
+	struct kc_window_plan window[KC_WINDOW_PLANS];
+	struct kc_colour_plan colour[KC_COLOUR_PLANS];
+	int next_window, next_colour;
+};
+
+/* Builds graphs; lays out an own store. */
+int kc_colorizer_build(struct kc_colorizer *);
+void kc_colorizer_free_plans(struct kc_colorizer *);
+
+/* Plans that are built when they are first asked for; owned by the colorizer. */
+int kc_colorizer_anchor(struct kc_colorizer *, struct kc_anchor_plan **);
+int kc_colorizer_window(struct kc_colorizer *, int frames, struct kc_window_plan **);
+int kc_colorizer_colour(struct kc_colorizer *, int width, int height, struct kc_colour_plan **);
+
+#endif
