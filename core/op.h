@@ -93,6 +93,9 @@ struct kc_op {
 	double (*flops)(const struct kc_node *);
 	/* VIEW: offset in elements into input 0 of output k, if that is possible; -1 if not. */
 	int64_t (*view)(const void *attr, const struct kc_buf *in, const struct kc_type *out, int k);
+	/* The reverse of a view: offset in elements of input k inside the (dense) output, if the
+	 * operator only puts its inputs one behind the other in memory; -1 if not. */
+	int64_t (*join)(const void *attr, const struct kc_buf *out, const struct kc_buf *in, int k);
 	/* May a kernel of this operator also do `next`, the only user of output 0?  Writes the
 	 * attributes of the merged operator (convolution with its activation). */
 	bool (*absorb)(const void *attr, const struct kc_op *next, const void *next_attr,

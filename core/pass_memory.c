@@ -1,5 +1,5 @@
 /*
- * Pass 7: who lies where.  Values of the arena live from the step that writes them to the last
+ * Pass 9: who lies where.  Values of the arena live from the step that writes them to the last
  * that reads them; a step may write over an input that dies there; the rest is placed largest
  * first at the lowest free offset.
  */
@@ -18,8 +18,12 @@ static void find_lives(struct kc_plan *p)
 
 		for (int k = 0; k < s->n_in; k++)
 			p->values[kc_ir_root(p, s->in[k])].last = i;
-		for (int k = 0; k < s->n_out; k++)
-			p->values[s->out[k]].first = p->values[s->out[k]].last = i;
+		for (int k = 0; k < s->n_out; k++) {
+			struct kc_value *y = &p->values[kc_ir_root(p, s->out[k])];
+
+			y->first = y->first < 0 ? i : y->first;
+			y->last = i;
+		}
 		if (s->workspace >= 0)
 			p->values[s->workspace].first = p->values[s->workspace].last = i;
 	}

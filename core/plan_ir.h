@@ -19,6 +19,8 @@ enum kc_home {
 	KC_HOME_ALIAS           /* inside another value */
 };
 
+enum { KC_MAX_JOIN = 128 };
+
 struct kc_value {
 	struct kc_buf buf;              /* data is resolved before a run */
 	const struct kc_tensor *tensor; /* what it holds; NULL for values made by passes */
@@ -99,8 +101,10 @@ int kc_pass_import(struct kc_plan *, struct kc_tensor *const *fetch, int n);  /*
 int kc_pass_precision(struct kc_plan *);
 int kc_pass_layout(struct kc_plan *);
 int kc_pass_fuse(struct kc_plan *);
+int kc_pass_join(struct kc_plan *);
 int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts packing steps */
 int kc_pass_schedule(struct kc_plan *);
+int kc_pass_again(struct kc_plan *);
 int kc_pass_memory(struct kc_plan *);
 int kc_pass_resolve(struct kc_plan *);          /* pointers; again whenever the arena moved */
 

@@ -106,10 +106,24 @@ static void ref_concat(const struct kc_call *c)
 	}
 }
 
+/* Where input k lies when all dimensions in front of the axis are 1: one behind the other. */
+static int64_t join_concat(const void *attr, const struct kc_buf *out, const struct kc_buf *in, int k)
+{
+	int axis = (int)((const struct kc_axis_attr *)attr)->axis;
+	int64_t at = 0;
+
+	for (int i = 0; i < out->type.ndim; i++)
+		if (i != axis && out->type.dim[i] > 1 && out->stride[i] > out->stride[axis])
+			return -1;
+	for (int i = 0; i < k; i++)
+		at += in[i].type.dim[axis];
+	return at * out->stride[axis];
+}
+
 const struct kc_op kc_op_concat = {
 	.name = "concat", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_CHEAP,
 	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows, .n_attrs = KC_COUNT(axis_rows),
-	.infer = infer_concat, .grad = grad_concat, .ref = ref_concat,
+	.infer = infer_concat, .grad = grad_concat, .ref = ref_concat, .join = join_concat,
 };
 
 struct kc_tensor *kc_concat(struct kc_graph *g, int axis, struct kc_tensor *const *in, int n)
