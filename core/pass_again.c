@@ -1,5 +1,5 @@
 /*
- * Pass 8: results of cheap steps that wait long for their second use (a concatenation that the
+ * Pass 7: results of cheap steps that wait long for their second use (a concatenation that the
  * backward pass needs) are computed again there instead of kept, when that keeps fewer bytes
  * alive than the result has.
  */
@@ -39,7 +39,7 @@ static bool is_candidate(const struct kc_plan *p, const struct kc_step *s)
 {
 	const struct kc_value *y = s->n_out == 1 ? &p->values[s->out[0]] : NULL;
 
-	return (s->op->flags & KC_OP_CHEAP) && !s->pack && y && y->home == KC_HOME_ARENA && !y->fetched &&
+	return (s->op->flags & KC_OP_CHEAP) && y && y->home == KC_HOME_ARENA && !y->fetched &&
 	       y->bytes >= SMALL;
 }
 
@@ -88,12 +88,8 @@ static int run_again(struct again *a, int i)
 	copy.tensor = NULL;
 	v = kc_ir_value(p, &copy);
 	KC_TRY(v);
-	p->steps[s].bufs = kc_arena_alloc(&p->memory, (size_t)(p->steps[i].n_in + 1) * sizeof(struct kc_buf));
-	if (!p->steps[s].bufs)
-		return KC_ENOMEM;
 	memcpy(p->steps[s].in, p->steps[i].in, (size_t)p->steps[i].n_in * sizeof(int));
 	p->steps[s].out[0] = v;
-	p->steps[s].kernel = p->steps[i].kernel;
 	p->steps[s].order = p->steps[late].order - 1;
 	for (int j = late; j < n; j++)
 		for (int k = 0; k < p->steps[j].n_in; k++)
@@ -123,7 +119,7 @@ int kc_pass_again(struct kc_plan *p)
 	for (int i = 0; !rc && i < n; i++) {
 		const struct kc_step *s = &p->steps[i];
 
-		if (a.second[i] < 0 || s->prepared || s->workspace >= 0 || has_views(p, s->out[0]) ||
+		if (a.second[i] < 0 || has_views(p, s->out[0]) ||
 		    !is_worth_while(&a, i))
 			continue;
 		rc = run_again(&a, i);

@@ -1,5 +1,5 @@
 /*
- * Pass 7: the order of the steps.  The graph's own order is kept (models and gradients are
+ * Pass 6: the order of the steps.  The graph's own order is kept (models and gradients are
  * written in an order that frees values soon), with two changes: steps that write state run
  * last, when every reader of the old parameters has run; and cheap steps whose result is first
  * read much later move down to their first reader when that does not keep their inputs longer.
@@ -49,7 +49,7 @@ int kc_pass_schedule(struct kc_plan *p)
 		struct kc_step *s = &p->steps[i];
 		int reader;
 
-		if (!(s->op->flags & KC_OP_CHEAP) || s->pack)
+		if (!(s->op->flags & KC_OP_CHEAP))
 			continue;
 		reader = first_reader(p, i);
 		if (reader > i + 1 && stay_alive(p, s, reader, last)) {

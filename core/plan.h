@@ -3,7 +3,7 @@
  * backward and update of a training step are one plan.
  *
  * Passes, each in its own file and each able to print what it did: prune, precision, layout,
- * fuse, join, kernels (and packing), schedule, again, memory.
+ * fuse, join, schedule, again, kernels (and packing), memory.
  */
 #ifndef KC_CORE_PLAN_H
 #define KC_CORE_PLAN_H
@@ -47,6 +47,8 @@ struct kc_plan_stats {
 void kc_plan_stats(const struct kc_plan *, struct kc_plan_stats *);
 /* One line per step: operator, path, kernel, shapes, dtype, offset. */
 void kc_plan_print(const struct kc_plan *, FILE *);
+/* What is alive where the arena is fullest, the largest first. */
+void kc_plan_print_peak(const struct kc_plan *, FILE *);
 /* Needs opts.profile: time, GFLOP/s and GB/s per operator and per path, over all runs so far. */
 void kc_plan_profile(const struct kc_plan *, FILE *);
 

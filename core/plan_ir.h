@@ -102,9 +102,9 @@ int kc_pass_precision(struct kc_plan *);
 int kc_pass_layout(struct kc_plan *);
 int kc_pass_fuse(struct kc_plan *);
 int kc_pass_join(struct kc_plan *);
-int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts packing steps */
 int kc_pass_schedule(struct kc_plan *);
 int kc_pass_again(struct kc_plan *);
+int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts packing steps */
 int kc_pass_memory(struct kc_plan *);
 int kc_pass_resolve(struct kc_plan *);          /* pointers; again whenever the arena moved */
 

@@ -68,6 +68,89 @@ void kc_plan_print(const struct kc_plan *p, FILE *f)
 	}
 }
 
+/* ---- memory ---- */
+
+static bool is_alive(const struct kc_value *x, int step)
+{
+	return x->home == KC_HOME_ARENA && x->first >= 0 && x->first <= step && step <= x->last;
+}
+
+static size_t alive_bytes(const struct kc_plan *p, int step)
+{
+	size_t sum = 0;
+
+	for (int v = 0; v < p->n_values; v++)
+		sum += is_alive(&p->values[v], step) ? p->values[v].bytes : 0;
+	return sum;
+}
+
+static int fullest_step(const struct kc_plan *p)
+{
+	size_t most = 0;
+	int at = 0;
+
+	for (int i = 0; i < p->n_steps; i++) {
+		size_t bytes = alive_bytes(p, i);
+
+		if (bytes > most) {
+			most = bytes;
+			at = i;
+		}
+	}
+	return at;
+}
+
+struct holder {
+	char key[160];
+	size_t bytes;
+	int n;
+};
+
+static int largest_first(const void *a, const void *b)
+{
+	const struct holder *x = a, *y = b;
+
+	return (x->bytes < y->bytes) - (x->bytes > y->bytes);
+}
+
+/* The row of the step that began the value's life. */
+static struct holder *holder_of(struct holder *h, int *n, const struct kc_step *s)
+{
+	char key[160];
+
+	snprintf(key, sizeof key, "%s: %s", step_path(s), s->op->name);
+	for (int i = 0; i < *n; i++)
+		if (!strcmp(h[i].key, key))
+			return &h[i];
+	memcpy(h[*n].key, key, sizeof key);
+	return &h[(*n)++];
+}
+
+void kc_plan_print_peak(const struct kc_plan *p, FILE *f)
+{
+	struct holder *h = kc_calloc((size_t)p->n_values + 1, sizeof *h);
+	int at = fullest_step(p), n = 0;
+
+	if (!h)
+		return;
+	for (int v = 0; v < p->n_values; v++) {
+		const struct kc_value *x = &p->values[v];
+
+		if (is_alive(x, at)) {
+			struct holder *one = holder_of(h, &n, &p->steps[x->first]);
+
+			one->bytes += x->bytes;
+			one->n++;
+		}
+	}
+	qsort(h, (size_t)n, sizeof *h, largest_first);
+	fprintf(f, "fullest at step %d (%s), %.1f MB alive:\n", at, p->steps[at].op->name,
+		(double)alive_bytes(p, at) / 1e6);
+	for (int i = 0; i < n && i < 30; i++)
+		fprintf(f, "%10.1f MB in %3d  %s\n", (double)h[i].bytes / 1e6, h[i].n, h[i].key);
+	free(h);
+}
+
 /* ---- profile ---- */
 
 struct row {

@@ -304,11 +304,6 @@ struct kc_tensor *kc_abs(struct kc_graph *g, struct kc_tensor *x)
 	return kc_pw1(g, KC_PW_abs, 0, 0, x);
 }
 
-struct kc_tensor *kc_stop(struct kc_graph *g, struct kc_tensor *x)
-{
-	return kc_pw1(g, KC_PW_stop, 0, 0, x);
-}
-
 struct kc_tensor *kc_activate(struct kc_graph *g, struct kc_tensor *x, enum kc_act act, double slope)
 {
 	switch (act) {

@@ -71,6 +71,23 @@ const struct kc_op kc_op_expand = {
 	.infer = infer_expand, .grad = grad_expand, .ref = ref_expand,
 };
 
+/* The same value, which no gradient passes: an expansion to its own shape, so it costs nothing. */
+static int infer_stop(struct kc_infer *f)
+{
+	f->out[0] = f->in[0]->type;
+	return 0;
+}
+
+const struct kc_op kc_op_stop = {
+	.name = "stop", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_BROADCAST | KC_OP_NONDIFF,
+	.precision = KC_PREC_FIRST, .infer = infer_stop, .ref = ref_expand,
+};
+
+struct kc_tensor *kc_stop(struct kc_graph *g, struct kc_tensor *x)
+{
+	return kc_apply(g, &kc_op_stop, NULL, &x, 1);
+}
+
 struct kc_tensor *kc_expand_to(struct kc_graph *g, struct kc_tensor *x, const struct kc_type *t)
 {
 	return apply_dims(g, &kc_op_expand, x, t);

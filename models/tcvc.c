@@ -191,11 +191,24 @@ static struct kc_tensor *feature_refine(struct kc_model *m, struct kc_tensor *x,
 
 /* ---- propagation ---- */
 
+/* x as n parts by frame.  One split has one gradient, where n slices would have n of full size. */
+static void by_frame(struct kc_graph *g, struct kc_tensor *x, int n, struct kc_tensor **out)
+{
+	int64_t rows_each = kc_is_poison(x) ? 0 : x->type.dim[0] / n;
+
+	if (n > 1 && n <= KC_MAX_OUT) {
+		kc_split(g, x, 0, n, out);
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		out[i] = rows(g, x, i, 1, rows_each);
+}
+
 /* What the recurrence reads and does not write; entries by frame. */
 struct propagation {
-	struct kc_tensor *luma;                 /* of all frames */
+	struct kc_tensor **luma;                /* of all frames */
 	struct kc_tensor **backward;            /* features that came from the last frame */
-	struct kc_tensor *reduced;              /* of frames 2 .. frames-1, their channels reduced */
+	struct kc_tensor **reduced;             /* the same from frame 2 on, their channels reduced */
 	struct kc_tensor *flows;
 	int64_t n;
 };
@@ -211,7 +224,7 @@ static void propagate_backward(struct kc_model *m, struct propagation *p,
 	for (int i = last - 1; i >= 1; i--)
 		p->backward[i] = kc_warp(g, p->backward[i + 1], rows(g, p->flows, i - 1, 1, p->n));
 	all = kc_concat(g, 0, p->backward + 2, last - 1);
-	p->reduced = channel_reduction(m, kc_stop(g, all), a->width);
+	by_frame(g, channel_reduction(m, kc_stop(g, all), a->width), last - 1, p->reduced + 2);
 }
 
 /* Feature of frame i from that of frame i-1. */
@@ -219,15 +232,13 @@ static struct kc_tensor *step_forward(struct kc_model *m, const struct propagati
 				      struct kc_tensor *previous, const struct kc_tcvc_args *a)
 {
 	struct kc_graph *g = m->g;
-	struct kc_tensor *before = rows(g, p->luma, i - 1, 1, p->n);
-	struct kc_tensor *now = rows(g, p->luma, i, 1, p->n);
-	struct kc_tensor *after = rows(g, p->luma, i + 1, 1, p->n);
+	struct kc_tensor *before = p->luma[i - 1], *now = p->luma[i], *after = p->luma[i + 1];
 	struct kc_tensor *forward = kc_warp(g, previous, rows(g, p->flows, run_start(a, 1) + i - 1, 1, p->n));
 	struct kc_tensor *w, *middle, *red_next, *red_previous, *red_middle;
 
 	w = weighting(m, KC_CONCAT(g, 1, before, now, after, p->backward[i], forward), a->width);
 	middle = kc_pw3(g, KC_PW_blend, 0, 0, w, forward, p->backward[i]);
-	red_next = rows(g, p->reduced, i - 1, 1, p->n);
+	red_next = p->reduced[i + 1];
 	red_previous = channel_reduction(m, kc_stop(g, previous), a->width);
 	red_middle = channel_reduction(m, kc_stop(g, middle), a->width);
 	return kc_add(g, middle,
@@ -258,12 +269,14 @@ struct kc_tensor *kc_tcvc_between(struct kc_model *m, struct kc_tensor *l,
 
 	if (a->frames <= 2)
 		return NULL;
-	lists = kc_calloc(2 * (size_t)a->frames, sizeof(struct kc_tensor *));
+	lists = kc_calloc(4 * (size_t)a->frames, sizeof(struct kc_tensor *));
 	if (!lists)
 		return kc_graph_fail(m->g, "out of memory");
 	p.backward = lists;
-	p.luma = luma_feature(m, l, a->width);
-	ab = propagate(m, &p, lists + a->frames, first_feature, last_feature, a);
+	p.luma = lists + a->frames;
+	p.reduced = lists + 2 * a->frames;
+	by_frame(m->g, luma_feature(m, l, a->width), a->frames, p.luma);
+	ab = propagate(m, &p, lists + 3 * a->frames, first_feature, last_feature, a);
 	free(lists);
 	return ab;
 }

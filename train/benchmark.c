@@ -12,8 +12,10 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 	struct kc_plan_stats s;
 
 	kc_training_stats(t, &s);
-	if (r->args.verbose)
+	if (r->args.verbose) {
 		kc_plan_print(t->plan, f);
+		kc_plan_print_peak(t->plan, f);
+	}
 	fprintf(f, "device      %s, %s\n", kc_cpu_describe(), t->low ? "bf16" : "float32");
 	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes, s.steps, s.fused);
 	fprintf(f, "work        %.2f GFLOP a step\n", s.flops / 1e9);
