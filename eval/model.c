@@ -1,0 +1,205 @@
+#include "eval/model.h"
+
+#include "weights/load.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- what a file holds ---- */
+
+static bool has(const struct kc_st *f, const char *name)
+{
+	char prefixed[256];
+
+	snprintf(prefixed, sizeof prefixed, "module.%s", name);
+	return kc_st_find(f, name) || kc_st_find(f, prefixed);
+}
+
+static bool has_any(const struct kc_st *f, const char *prefix)
+{
+	for (size_t i = 0; i < f->n; i++) {
+		const char *name = f->tensors[i].name;
+
+		if (!strncmp(name, "module.", 7))
+			name += 7;
+		if (!strncmp(name, prefix, strlen(prefix)))
+			return true;
+	}
+	return false;
+}
+
+static int number(const struct kc_st *f, const char *key, double low, double high, double *x)
+{
+	const char *text = kc_st_meta(f, key);
+	char *end;
+
+	if (!text)
+		return 0;
+	errno = 0;
+	*x = strtod(text, &end);
+	if (errno || end == text || *end || !(*x >= low && *x <= high))
+		return KC_FAIL(KC_EFORMAT, "%s: metadata %s is \"%s\", expected a number from %g to %g",
+			       f->path, key, text, low, high);
+	return 0;
+}
+
+static int recognise(const struct kc_st *f, struct kc_colorizer_args *a, struct kc_model_about *about)
+{
+	double iter = -1;
+
+	if (has(f, "weigting.conv1.weight"))
+		a->network = KC_COLORIZE_TCVC;
+	else if (has(f, "model10.1.weight"))
+		a->network = KC_COLORIZE_FRAMES;
+	else
+		return KC_FAIL(KC_EFORMAT, "%s: neither TCVC (weigting.conv1.weight) nor siggraph17 "
+			       "(model10.1.weight)", f->path);
+	a->width = 1;
+	KC_TRY(number(f, "width", 0.0625, 1, &a->width));
+	KC_TRY(number(f, "mask_cent", 0, 1, &a->mask_cent));
+	KC_TRY(number(f, "iter", 0, 1e15, &iter));
+	about->network = a->network == KC_COLORIZE_TCVC ? "TCVC" : "siggraph17";
+	about->width = a->width;
+	about->iter = (int64_t)iter;
+	return 0;
+}
+
+static int choose_flow(const struct kc_st *f, const struct kc_model_files *files,
+		       struct kc_colorizer_args *a, struct kc_model_about *about)
+{
+	bool inside = has_any(f, "flow."), any = inside || files->flow_net;
+
+	if (a->network != KC_COLORIZE_TCVC)
+		return 0;
+	if (files->flow == KC_FLOW_FLOWNET2 && !any)
+		return KC_FAIL(KC_ECONFIG, "%s holds no FlowNet2 weights: give them with --flow-net, or take "
+			       "--flow dis", files->model);
+	a->flownet = files->flow == KC_FLOW_FLOWNET2 || (files->flow == KC_FLOW_UNSAID && any);
+	if (a->flownet)
+		about->flow_source = files->flow_net ? files->flow_net : files->model;
+	else
+		about->flow_source = "DIS";
+	return 0;
+}
+
+/* ---- loading ---- */
+
+/* A part of the network's parameters, and how their names begin in its file. */
+struct part {
+	const char *prefix;             /* of the parameters */
+	const char *drop;               /* what the file's names lack of it */
+	const char *what;
+};
+
+static bool belongs(const struct kc_param *p, const struct part *part)
+{
+	bool key = !strncmp(p->name, "fea_key.", 8), flow = !strncmp(p->name, "flow.", 5);
+
+	if (part->prefix[0])
+		return !strncmp(p->name, part->prefix, strlen(part->prefix));
+	return !key && !flow;
+}
+
+static bool may_be_missing(const char *name)
+{
+	return strstr(name, "num_batches_tracked") != NULL;
+}
+
+static int load_part(const struct kc_st *f, struct kc_params *s, const struct part *part)
+{
+	struct kc_load_dest *d = kc_calloc(s->n, sizeof *d);
+	char *remarks = NULL;
+	size_t n = 0;
+	int rc = d ? 0 : KC_ENOMEM;
+
+	for (size_t i = 0; i < s->n && !rc; i++) {
+		const struct kc_param *p = s->v[i];
+		const char *name = p->name + strlen(part->drop);
+
+		if (!belongs(p, part))
+			continue;
+		if (!has(f, name) && !may_be_missing(name))
+			rc = KC_FAIL(KC_EFORMAT, "%s: \"%s\" is missing, so it is not %s", f->path, name,
+				     part->what);
+		d[n++] = (struct kc_load_dest){name, p->type.ndim, p->type.dim, kc_param_master(p).data};
+	}
+	/* Superfluous tensors are other parts of the same file. */
+	if (!rc)
+		rc = kc_load_tensors(f, d, n, false, &remarks);
+	free(remarks);
+	free(d);
+	return rc;
+}
+
+static int load_file(const char *path, struct kc_params *s, const struct part *part)
+{
+	struct kc_st f;
+	int rc;
+
+	KC_TRY(kc_load_open(path, &f));
+	rc = load_part(&f, s, part);
+	kc_st_close(&f);
+	return rc;
+}
+
+static int load_key_net(const struct kc_st *f, struct kc_params *s, const struct kc_model_files *files,
+			struct kc_model_about *about)
+{
+	static const struct part inside = {"fea_key.", "", "the keyframe network"};
+	static const struct part beside = {"fea_key.", "fea_key.", "a keyframe network"};
+
+	about->key_source = files->key_net ? files->key_net : files->model;
+	if (files->key_net)
+		return load_file(files->key_net, s, &beside);
+	if (!has_any(f, "fea_key."))
+		return KC_FAIL(KC_ECONFIG, "%s holds no keyframe network (fea_key.*): give siggraph17's "
+			       "weights with --key-net", files->model);
+	return load_part(f, s, &inside);
+}
+
+static int load_all(const struct kc_st *f, struct kc_params *s, const struct kc_colorizer_args *a,
+		    const struct kc_model_files *files, struct kc_model_about *about)
+{
+	static const struct part heads = {"", "", "TCVC"}, frames = {"", "", "siggraph17"};
+	static const struct part flow_inside = {"flow.", "", "FlowNet2"};
+	static const struct part flow_beside = {"flow.", "flow.", "FlowNet2"};
+
+	KC_TRY(load_part(f, s, a->network == KC_COLORIZE_TCVC ? &heads : &frames));
+	if (a->network == KC_COLORIZE_TCVC)
+		KC_TRY(load_key_net(f, s, files, about));
+	if (a->flownet)
+		KC_TRY(files->flow_net ? load_file(files->flow_net, s, &flow_beside)
+				       : load_part(f, s, &flow_inside));
+	for (size_t i = 0; i < s->n; i++)
+		kc_param_changed(s->v[i]);
+	return 0;
+}
+
+static int open_from(const struct kc_st *f, struct kc_colorizer **out, struct kc_colorizer_args *args,
+		     struct kc_device *device, const struct kc_model_files *files,
+		     struct kc_model_about *about)
+{
+	int rc;
+
+	KC_TRY(recognise(f, args, about));
+	KC_TRY(choose_flow(f, files, args, about));
+	KC_TRY(kc_colorizer_open(out, args, device, NULL));
+	rc = load_all(f, kc_colorizer_params(*out), args, files, about);
+	if (rc < 0)
+		kc_colorizer_close(*out);
+	return rc;
+}
+
+int kc_model_open(struct kc_colorizer **out, struct kc_colorizer_args *args, struct kc_device *device,
+		  const struct kc_model_files *files, struct kc_model_about *about)
+{
+	struct kc_st f;
+	int rc;
+
+	*about = (struct kc_model_about){0};
+	KC_TRY(kc_load_open(files->model, &f));
+	rc = open_from(&f, out, args, device, files, about);
+	kc_st_close(&f);
+	return rc;
+}
