@@ -39,6 +39,12 @@ static struct kc_tensor *power(struct kc_graph *g, struct kc_tensor *x, double k
 	return kc_pw1(g, KC_PW_pow, exponent, 0, x);
 }
 
+/* Unlike relu, with the gradient 1 on the bound: black is exactly there. */
+static struct kc_tensor *not_below_0(struct kc_graph *g, struct kc_tensor *x)
+{
+	return kc_pw1(g, KC_PW_clamp, 0, INFINITY, x);
+}
+
 static struct kc_tensor *channel(struct kc_graph *g, struct kc_tensor *x, int c)
 {
 	return kc_slice(g, x, 1, c, 1, 1);
@@ -72,27 +78,28 @@ static void rgb_to_lab_expand(struct kc_graph *g, const struct kc_node *node, st
 			   kc_scale(g, kc_sub(g, f[1], f[2]), 200));
 }
 
+/* d is f less its value at black, so that black stays exactly 0 in every precision. */
 static void lab_to_rgb_expand(struct kc_graph *g, const struct kc_node *node, struct kc_tensor *const *in,
 			      struct kc_tensor **out)
 {
-	struct kc_tensor *c[3], *f[3], *rgb;
+	struct kc_tensor *c[3], *d[3], *rgb;
 
 	(void)node;
 	for (int i = 0; i < 3; i++)
 		c[i] = channel(g, in[0], i);
-	f[1] = kc_pw1(g, KC_PW_affine, 1.0 / 116, 16.0 / 116, c[0]);
-	f[0] = kc_add(g, kc_scale(g, c[1], 1.0 / 500), f[1]);
-	f[2] = kc_relu(g, kc_sub(g, f[1], kc_scale(g, c[2], 1.0 / 200)));
+	d[1] = kc_scale(g, c[0], 1.0 / 116);
+	d[0] = kc_add(g, kc_scale(g, c[1], 1.0 / 500), d[1]);
+	d[2] = kc_sub(g, d[1], kc_scale(g, c[2], 1.0 / 200));
+	d[2] = kc_pw1(g, KC_PW_clamp, -offset, INFINITY, d[2]);
 	for (int i = 0; i < 3; i++) {
-		struct kc_tensor *cube = kc_mul(g, kc_square(g, f[i]), f[i]);
+		struct kc_tensor *f = kc_shift(g, d[i], offset), *cube = kc_mul(g, kc_square(g, f), f);
 
-		f[i] = choose(g, f[i], lab_knee, cube,
-			      kc_pw1(g, KC_PW_affine, 1 / slope, -offset / slope, f[i]));
-		f[i] = kc_scale(g, f[i], white[i]);
+		c[i] = choose(g, f, lab_knee, cube, kc_scale(g, d[i], 1 / slope));
+		c[i] = kc_scale(g, c[i], white[i]);
 	}
 	for (int i = 0; i < 3; i++)
-		c[i] = mix(g, rgb_of_xyz[i], f);
-	rgb = kc_relu(g, kc_concat(g, 1, c, 3));
+		d[i] = mix(g, rgb_of_xyz[i], c);
+	rgb = not_below_0(g, kc_concat(g, 1, d, 3));
 	out[0] = choose(g, rgb, linear_knee,
 			kc_pw1(g, KC_PW_affine, 1.055, -0.055, power(g, rgb, linear_knee, 1, 0, 1 / 2.4)),
 			kc_scale(g, rgb, 12.92));
