@@ -98,7 +98,9 @@ static void describe(struct input *in, const struct kc_buf *b, const int *axis, 
 		in->stride[in->nd++] = stride;
 	}
 	in->kind = STRIDED;
-	if (in->nd == 0 || (in->nd == 1 && in->stride[0] == 0))
+	if (in->nd == 1 && in->stride[0] == 0)
+		in->nd = 0;     /* read in blocks longer than the dimension */
+	if (in->nd == 0)
 		in->kind = CONSTANT;
 	else if (in->nd == 1 && in->stride[0] == 1)
 		in->kind = DENSE;
