@@ -49,7 +49,10 @@ enum kc_image_format { KC_IMAGE_PNG, KC_IMAGE_JPEG };
 int kc_image_encode(const struct kc_image *, enum kc_image_format, int quality,
 		    uint8_t **bytes, size_t *size);
 
-/* Writes atomically, in the format that the name ends in: .png, .jpg or .jpeg. */
+/*
+ * Writes in the format that the name ends in: .png, .jpg or .jpeg.  The picture appears under
+ * its name when it is complete, but is not forced to the disk.
+ */
 int kc_image_write(const char *path, const struct kc_image *, int quality);
 
 #endif
