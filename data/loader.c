@@ -100,7 +100,8 @@ static int make_frames(const struct kc_loader *l, struct scratch *s, struct kc_d
 	return 0;
 }
 
-static int dis_flows(const struct kc_loader *l, struct scratch *s, const struct kc_batch *b, int slot)
+static int dis_flows(const struct kc_loader *l, struct scratch *s, const struct kc_batch *b,
+		     int slot)
 {
 	const size_t pixels = sample_pixels(l);
 
@@ -127,7 +128,8 @@ static int pack_flows(const struct kc_loader *l, struct scratch *s, const struct
 				 kc_draw_frame(&l->sampler, d, p->from),
 				 kc_draw_frame(&l->sampler, d, p->to), s->flow) < 0)
 			return KC_EBACKEND;
-		kc_crop_flow16(s->flow, crop, d->symmetry, KC_PACK_FLOW_UNIT, flow_of(l, b, i, slot));
+		kc_crop_flow16(s->flow, crop, d->symmetry, KC_PACK_FLOW_UNIT,
+			       flow_of(l, b, i, slot));
 	}
 	return 0;
 }
@@ -142,8 +144,9 @@ static int make_attempt(const struct kc_loader *l, struct scratch *s, struct kc_
 		KC_TRY(dis_flows(l, s, b, slot));
 	if (l->sampler.opts.flow == KC_LOADER_PACK)
 		KC_TRY(pack_flows(l, s, d, b, slot, &crop));
-	b->samples[slot] = (struct kc_sample){d->clip->name, d->start, (int)d->interval, d->reversed,
-					      crop.x, crop.y, d->symmetry, 0};
+	b->samples[slot] =
+		(struct kc_sample){d->clip->name, d->start, (int)d->interval, d->reversed,
+				   crop.x,	  crop.y,   d->symmetry,      0};
 	return 0;
 }
 

@@ -124,7 +124,8 @@ static int make_frame(struct build *b, struct hand *h, int i)
 	if (job->n_offsets)
 		kc_grey_from_rgb(image->rgb, pixels_of(b), grey_of(b, b->start + i));
 	if (job->jpeg)
-		return kc_image_encode(image, KC_IMAGE_JPEG, job->quality, &cell->bytes, &cell->size);
+		return kc_image_encode(image, KC_IMAGE_JPEG, job->quality, &cell->bytes,
+				       &cell->size);
 	cell->size = 3 * pixels_of(b);
 	cell->bytes = kc_alloc(cell->size);
 	if (!cell->bytes)
@@ -224,11 +225,12 @@ static int check_job(const struct kc_pack_job *job)
 				       job->offsets[i]);
 		for (int k = 0; k < i; k++)
 			if (job->offsets[k] == job->offsets[i])
-				return KC_FAIL(KC_EINVAL, "offset %d is given twice", job->offsets[i]);
+				return KC_FAIL(KC_EINVAL, "offset %d is given twice",
+					       job->offsets[i]);
 	}
 	if (job->n_offsets && KC_MIN(job->width, job->height) < KC_DIS_LEAST)
-		return KC_FAIL(KC_EINVAL, "flow needs frames of %d x %d pixels or more", KC_DIS_LEAST,
-			       KC_DIS_LEAST);
+		return KC_FAIL(KC_EINVAL, "flow needs frames of %d x %d pixels or more",
+			       KC_DIS_LEAST, KC_DIS_LEAST);
 	return 0;
 }
 

@@ -144,8 +144,9 @@ static int open_flows(const struct kc_pack *p, hid_t group, struct kc_pack_clip 
 				continue;
 			KC_TRY(open_dataset(group, name, 2, 4, tail, &n, &c->flow[i][back]));
 			if ((int64_t)n != c->n - offset)
-				return KC_FAIL(KC_EFORMAT, "%s has %llu entries, %lld expected", name,
-					       (unsigned long long)n, (long long)(c->n - offset));
+				return KC_FAIL(KC_EFORMAT, "%s has %llu entries, %lld expected",
+					       name, (unsigned long long)n,
+					       (long long)(c->n - offset));
 		}
 	return 0;
 }

@@ -30,7 +30,8 @@ static int write_ints(hid_t file, const char *name, const int *v, int n)
 	hsize_t dims = (hsize_t)n;
 	hid_t space = n ? H5Screate_simple(1, &dims, NULL) : H5Screate(H5S_NULL);
 	hid_t a = H5Acreate2(file, name, H5T_STD_I32LE, space, H5P_DEFAULT, H5P_DEFAULT);
-	int rc = a >= 0 && (!n || H5Awrite(a, H5T_NATIVE_INT, v) >= 0) ? 0 : kc_pack_fail(KC_EIO, name);
+	int rc = a >= 0 && (!n || H5Awrite(a, H5T_NATIVE_INT, v) >= 0) ? 0
+								       : kc_pack_fail(KC_EIO, name);
 
 	if (a >= 0)
 		H5Aclose(a);
@@ -163,7 +164,8 @@ static int create_clip(struct kc_pack_writer *w)
 		return kc_pack_fail(KC_EIO, w->now.name);
 	}
 	if (!w->layout.jpeg)
-		KC_TRY(create_dataset(w->group, "frames", H5T_STD_U8LE, 4, dims, true, &w->now.data));
+		KC_TRY(create_dataset(w->group, "frames", H5T_STD_U8LE, 4, dims, true,
+				      &w->now.data));
 	dims[3] = 2;
 	for (int i = 0; i < w->layout.n_offsets; i++)
 		for (int back = 0; back < 2; back++) {
@@ -226,7 +228,8 @@ int kc_pack_add_frame(struct kc_pack_writer *w, int64_t i, const void *bytes, si
 	} else {
 		KC_ASSERT(size == tail[0] * tail[1] * 3);
 		kc_pack_lock();
-		rc = kc_pack_transfer(w->now.data, 4, (hsize_t)i, tail, H5T_NATIVE_UINT8, NULL, bytes);
+		rc = kc_pack_transfer(w->now.data, 4, (hsize_t)i, tail, H5T_NATIVE_UINT8, NULL,
+				      bytes);
 		kc_pack_unlock();
 	}
 	w->done++;

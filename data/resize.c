@@ -36,7 +36,8 @@ static double weight_of(enum kc_filter filter, double scale, double centre, int 
 	case KC_FILTER_BICUBIC:
 		return cubic((p + 0.5 - centre) / KC_MAX(scale, 1.0));
 	case KC_FILTER_AREA:
-		return KC_MAX(KC_MIN(centre + scale / 2, p + 1.0) - KC_MAX(centre - scale / 2, p), 0);
+		return KC_MAX(KC_MIN(centre + scale / 2, p + 1.0) - KC_MAX(centre - scale / 2, p),
+			      0);
 	default:
 		return KC_MAX(1 - fabs(p + 0.5 - centre), 0);
 	}

@@ -25,8 +25,8 @@ static int check_ranges(const struct kc_loader_opts *o)
 	if (o->window < 1 || o->window > 10000)
 		return KC_FAIL(KC_ECONFIG, "a window of %d frames, 1 to 10000 expected", o->window);
 	if (o->batch < 1 || o->rank < 0 || o->rank >= o->ranks || o->workers < 0 || o->depth < 1)
-		return KC_FAIL(KC_ECONFIG, "batch %d, rank %d of %d, %d workers, depth %d", o->batch,
-			       o->rank, o->ranks, o->workers, o->depth);
+		return KC_FAIL(KC_ECONFIG, "batch %d, rank %d of %d, %d workers, depth %d",
+			       o->batch, o->rank, o->ranks, o->workers, o->depth);
 	if (o->crop < 0 || o->resize < 0 || o->crop > 1 << 14 || o->resize > 1 << 14)
 		return KC_FAIL(KC_ECONFIG, "crop %d, resize %d", o->crop, o->resize);
 	for (size_t i = 0; i < o->n_intervals; i++)
@@ -135,21 +135,26 @@ static int check_frames(struct kc_sampler *s)
 	s->width = o->crop ? o->crop : o->resize ? o->resize : first->width;
 	s->height = o->crop ? o->crop : o->resize ? o->resize : first->height;
 	if (o->resize && o->crop > o->resize)
-		return KC_FAIL(KC_ECONFIG, "a crop of %d from frames resized to %d", o->crop, o->resize);
+		return KC_FAIL(KC_ECONFIG, "a crop of %d from frames resized to %d", o->crop,
+			       o->resize);
 	for (size_t i = 0; i < s->n && o->window > 1 && !o->resize; i++) {
 		const struct kc_clip *c = &clips[s->window[i].clip];
 
 		if (o->crop && (c->width < o->crop || c->height < o->crop))
-			return KC_FAIL(KC_ECONFIG, "a crop of %d x %d is larger than the frames of "
-				       "clip %s, %d x %d", o->crop, o->crop, c->name, c->width, c->height);
+			return KC_FAIL(KC_ECONFIG,
+				       "a crop of %d x %d is larger than the frames of "
+				       "clip %s, %d x %d",
+				       o->crop, o->crop, c->name, c->width, c->height);
 		if (!o->crop && (c->width != s->width || c->height != s->height))
-			return KC_FAIL(KC_ECONFIG, "clips %s (%d x %d) and %s (%d x %d) differ in size: "
-				       "crop or resize", first->name, s->width, s->height, c->name,
-				       c->width, c->height);
+			return KC_FAIL(KC_ECONFIG,
+				       "clips %s (%d x %d) and %s (%d x %d) differ in size: "
+				       "crop or resize",
+				       first->name, s->width, s->height, c->name, c->width,
+				       c->height);
 	}
 	if (o->rotate && s->width != s->height)
-		return KC_FAIL(KC_ECONFIG, "frames of %d x %d cannot be turned: crop a square", s->width,
-			       s->height);
+		return KC_FAIL(KC_ECONFIG, "frames of %d x %d cannot be turned: crop a square",
+			       s->width, s->height);
 	return 0;
 }
 
@@ -188,7 +193,8 @@ static int check_flows(const struct kc_sampler *s)
 	return 0;
 }
 
-int kc_sampler_init(struct kc_sampler *s, const struct kc_dataset *d, const struct kc_loader_opts *o)
+int kc_sampler_init(struct kc_sampler *s, const struct kc_dataset *d,
+		    const struct kc_loader_opts *o)
 {
 	int rc;
 
@@ -267,7 +273,8 @@ void kc_sampler_draw(const struct kc_sampler *s, uint64_t i, uint32_t attempt, s
 	d->interval = draw_interval(s, r, w.last);
 	d->start = w.start;
 	if (w.start + span_of(s, d->interval) > w.last)
-		d->start = (int64_t)kc_random_below(r, (uint64_t)(w.last - span_of(s, d->interval) + 1));
+		d->start = (int64_t)kc_random_below(
+			r, (uint64_t)(w.last - span_of(s, d->interval) + 1));
 	if (o->published_window)
 		d->start = 0;
 	d->reversed = o->random_reverse && coin(r);

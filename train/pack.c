@@ -29,7 +29,8 @@ static void usage(FILE *f)
 	      "\n"
 	      "  -i FOLDER         the clips, or a pack file\n"
 	      "  -o FILE.h5        appears only when it is complete\n"
-	      "  --list FILE       pack the clips named in FILE, one per line, or the keys of a .pkl\n"
+	      "  --list FILE       pack the clips named in FILE, one per line, or the keys of a "
+	      ".pkl\n"
 	      "  --size WxH        size of the frames, default 300x300 (aspect is not kept)\n"
 	      "  --format raw|jpeg default raw: fastest; jpeg: about ten times smaller, not exact\n"
 	      "  --quality N       of jpeg, 1 to 100, default 95\n"
@@ -38,8 +39,10 @@ static void usage(FILE *f)
 	      "  -j N              threads, default: one per processor\n"
 	      "  -h, --help        this\n"
 	      "\n"
-	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1, 130 interrupted; nothing\n"
-	      "is written unless it is 0\n", f);
+	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1, 130 interrupted; "
+	      "nothing\n"
+	      "is written unless it is 0\n",
+	      f);
 }
 
 static int bad_usage(const char *fmt, const char *what)
@@ -94,11 +97,14 @@ static int parse(int argc, char **argv, struct arguments *a)
 {
 	enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS };
 	static const struct option longs[] = {
-		{"list", required_argument, NULL, LIST}, {"size", required_argument, NULL, SIZE},
+		{"list", required_argument, NULL, LIST},
+		{"size", required_argument, NULL, SIZE},
 		{"format", required_argument, NULL, FORMAT},
 		{"quality", required_argument, NULL, QUALITY},
 		{"flow", required_argument, NULL, FLOW},
-		{"offsets", required_argument, NULL, OFFSETS}, {"help", no_argument, NULL, 'h'}, {0},
+		{"offsets", required_argument, NULL, OFFSETS},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	struct kc_pack_job *job = &a->job;
 	int c;
@@ -110,7 +116,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case 'h': a->help = true; break;
 		case 'j':
 			if (!read_int(optarg, &job->workers) || !job->workers)
-				return bad_usage("-j: a number of threads expected, got %s", optarg);
+				return bad_usage("-j: a number of threads expected, got %s",
+						 optarg);
 			break;
 		case LIST: a->list = optarg; break;
 		case SIZE:
@@ -134,8 +141,9 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case OFFSETS:
 			a->offsets = true;
 			if (!read_offsets(optarg, job))
-				return bad_usage("--offsets: up to 8 numbers of frames expected, got %s",
-						 optarg);
+				return bad_usage(
+					"--offsets: up to 8 numbers of frames expected, got %s",
+					optarg);
 			break;
 		default: return bad_usage("%s", "wrong option");
 		}
