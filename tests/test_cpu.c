@@ -60,6 +60,11 @@ static void fetch(struct fixture *f, struct kc_tensor *t)
 	f->fetch[f->n_fetch++] = t;
 }
 
+static struct kc_tensor *fetch_of(const struct fixture *f, int i)
+{
+	return f->fetch[i];
+}
+
 static struct kc_buf doubles(double *data, const struct kc_tensor *t)
 {
 	struct kc_type type = t->type;
@@ -201,6 +206,157 @@ static void test_conv(void)
 	}
 }
 
+/* ---- chains ---- */
+
+#define T4(n, c, h, w) KC_TYPE(KC_REAL, n, c, h, w)
+
+/* Every formula, far from its kinks and poles. */
+static void test_formulas(void)
+{
+	for (int op = 0; op < KC_PW_COUNT; op++) {
+		struct fixture f;
+		struct kc_tensor *in[3];
+		int n = kc_pw_ops[op].n_in_min;
+
+		fixture_init(&f, (uint64_t)op);
+		for (int i = 0; i < n; i++)
+			in[i] = uniform(&f, 0.1, 3, T4(2, 5, 7, 9));
+		fetch(&f, kc_apply(f.g, &kc_pw_ops[op], &(struct kc_pw_attr){1.25, 2.25}, in, n));
+		compare(&f, false, 1e-6);
+		fixture_release(&f);
+	}
+}
+
+/* Broadcasts of every kind, layouts that differ, several results, long and odd channels. */
+static void test_chains(void)
+{
+	static const int64_t shape[][4] = {
+		{2, 3, 5, 7}, {1, 196, 6, 5}, {1, 600, 3, 3}, {2, 2, 40, 60}, {1, 1, 9, 9}, {1, 64, 33, 31}};
+
+	for (size_t i = 0; i < KC_COUNT(shape); i++) {
+		int64_t n = shape[i][0], c = shape[i][1], h = shape[i][2], w = shape[i][3];
+		struct fixture f;
+		struct kc_tensor *x, *y, *v, *mask, *one, *a, *b;
+
+		fixture_init(&f, i);
+		x = uniform(&f, -2, 2, T4(n, c, h, w));
+		y = uniform(&f, -2, 2, T4(n, c, h, w));
+		v = uniform(&f, -1, 1, T4(1, c, 1, 1));
+		mask = uniform(&f, -1, 1, T4(n, 1, h, w));
+		one = uniform(&f, 1, 2, KC_TYPE(KC_REAL, 1));
+		a = kc_pw3(f.g, KC_PW_blend, 0, 0, kc_sigmoid(f.g, mask), x, y);
+		b = kc_leaky(f.g, kc_mul(f.g, kc_add(f.g, a, v), one), 0.1);
+		fetch(&f, a);
+		fetch(&f, b);
+		fetch(&f, kc_tanh(f.g, kc_sub(f.g, b, kc_mul(f.g, kc_exp(f.g, v), x))));
+		both(&f);
+	}
+}
+
+/* A chain that overwrites its input and reads it twice. */
+static void test_in_place(void)
+{
+	struct fixture f;
+	struct kc_tensor *x, *s;
+
+	fixture_init(&f, 1);
+	x = uniform(&f, -2, 2, T4(1, 64, 40, 40));
+	s = kc_scale(f.g, kc_sum_to(f.g, x, &(struct kc_type){.ndim = 1, .dim = {1}, .dtype = KC_REAL}), 1e-3);
+	x = kc_add(f.g, x, s);
+	s = kc_sum(f.g, x);
+	x = kc_mul(f.g, kc_tanh(f.g, x), kc_sub(f.g, x, s));
+	fetch(&f, kc_sum_axis(f.g, x, 1));
+	fetch(&f, kc_mul(f.g, kc_square(f.g, x), kc_sum(f.g, x)));
+	compare(&f, false, 1e-5);
+	fixture_release(&f);
+}
+
+/* ---- moving elements ---- */
+
+static void test_shapes(void)
+{
+	struct fixture f;
+	struct kc_tensor *x, *y, *z, *part[3];
+
+	fixture_init(&f, 1);
+	x = kc_scale(f.g, uniform(&f, -1, 1, T4(2, 6, 9, 11)), 2);
+	y = uniform(&f, -1, 1, T4(2, 5, 9, 11));
+	z = kc_scale(f.g, uniform(&f, -1, 1, T4(1, 6, 70, 50)), 2);
+	fetch(&f, KC_CONCAT(f.g, 1, x, y, x));
+	fetch(&f, kc_subsample(f.g, x, 2));
+	fetch(&f, kc_slice(f.g, x, 1, 1, 4, 1));
+	kc_split(f.g, x, 1, 3, part);
+	fetch(&f, part[2]);
+	fetch(&f, kc_flip(f.g, x, 3));
+	fetch(&f, kc_permute(f.g, x, (int[]){2, 0, 3, 1}));
+	fetch(&f, kc_reshape(f.g, x, 3, (int64_t[]){2, 6, 99}));
+	fetch(&f, kc_permute(f.g, z, (int[]){0, 1, 3, 2}));
+	both(&f);
+	fixture_init(&f, 2);
+	x = uniform(&f, -1, 1, T4(2, 8, 5, 6));
+	y = kc_pixel_shuffle(f.g, x, 2);
+	fetch(&f, y);
+	fetch(&f, kc_unfold3x3(f.g, x));
+	KC_CHECK_OK(kc_grad(f.g, y, uniform(&f, -1, 1, y->type), &x, 1, part));
+	fetch(&f, part[0]);
+	both(&f);
+}
+
+static void test_pads(void)
+{
+	static const int amount[][4] = {{1, 2, 3, 4}, {0, 1, 0, 0}, {2, 2, 2, 2}, {-1, 2, -2, 0}};
+
+	for (int mode = KC_PAD_CONSTANT; mode <= KC_PAD_REPLICATE; mode++)
+		for (size_t i = 0; i < KC_COUNT(amount) - (mode != KC_PAD_CONSTANT); i++) {
+			const int *p = amount[i];
+			struct fixture f;
+			struct kc_tensor *x, *y, *gx;
+
+			fixture_init(&f, i);
+			x = uniform(&f, -1, 1, T4(2, 5, 7, 6));
+			y = kc_pad(f.g, x, (enum kc_pad_mode)mode, p[0], p[1], p[2], p[3]);
+			fetch(&f, y);
+			KC_CHECK_OK(kc_grad(f.g, y, uniform(&f, -1, 1, y->type), &x, 1, &gx));
+			fetch(&f, gx);
+			both(&f);
+		}
+}
+
+/* ---- sums ---- */
+
+static void test_sums(void)
+{
+	static const int64_t shape[][4] = {
+		{2, 3, 5, 7}, {1, 196, 40, 50}, {3, 600, 3, 3}, {2, 1, 40, 60}, {1, 64, 1, 1}, {1, 1, 1, 2}};
+
+	for (size_t i = 0; i < KC_COUNT(shape); i++) {
+		int64_t n = shape[i][0], c = shape[i][1], h = shape[i][2], w = shape[i][3];
+		const struct kc_type to[] = {
+			T4(1, c, 1, 1), T4(n, c, 1, 1), T4(n, 1, h, w), T4(1, 1, h, 1), T4(n, 1, 1, 1),
+			KC_TYPE(KC_REAL, c, 1, 1), KC_TYPE(KC_REAL, 1)};
+		struct fixture f;
+		struct kc_tensor *x;
+
+		fixture_init(&f, i);
+		x = uniform(&f, -1, 2, T4(n, c, h, w));
+		for (size_t k = 0; k < KC_COUNT(to); k++)
+			fetch(&f, kc_sum_to(f.g, x, &to[k]));
+		compare(&f, false, 1e-6);
+		compare(&f, true, 1e-6);
+		fixture_release(&f);
+		fixture_init(&f, i);
+		x = uniform(&f, -1, 2, KC_TYPE(KC_REAL, n, c, h * w));
+		fetch(&f, kc_sum_axis(f.g, x, 1));
+		fetch(&f, kc_sum_axis(f.g, kc_permute(f.g, x, (int[]){1, 2, 0}), 0));
+		fetch(&f, kc_global_norm(f.g, (struct kc_tensor *[]){x, fetch_of(&f, 0)}, 2));
+		fetch(&f, kc_all_finite(f.g, &x, 1));
+		fetch(&f, kc_all_finite(f.g, (struct kc_tensor *[]){x, kc_pw1(f.g, KC_PW_recip, 0, 0,
+			kc_sub(f.g, x, x))}, 2));
+		compare(&f, false, 1e-6);
+		fixture_release(&f);
+	}
+}
+
 static void test_peak(void)
 {
 	struct kc_device d;
@@ -213,5 +369,11 @@ static void test_peak(void)
 
 const struct kc_test kc_tests_cpu[] = {
 	{"convolutions equal the reference", test_conv},
+	{"formulas equal the reference", test_formulas},
+	{"chains with broadcasts equal the reference", test_chains},
+	{"a chain may overwrite its input", test_in_place},
+	{"moved elements equal the reference", test_shapes},
+	{"padding equals the reference", test_pads},
+	{"sums equal the reference", test_sums},
 	{"the peak is measured", test_peak},
 	{0}};

@@ -105,6 +105,8 @@ int kc_device_cpu(struct kc_device *d, int threads)
 	if (!rows[0]) {
 		add_rows(kc_cpu_conv_rows);
 		add_rows(kc_cpu_pointwise_rows);
+		add_rows(kc_cpu_shape_rows);
+		add_rows(kc_cpu_reduce_rows);
 	}
 	*d = (struct kc_device){.name = "cpu", .kernels = rows, .fast_bf16 = has_fast_bf16(),
 				.threads = threads};

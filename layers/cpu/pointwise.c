@@ -281,7 +281,8 @@ static void run_blocks(const struct chain *c, const struct kc_call *call, float 
 		if (c->in[i].slot >= 0)
 			reg[i] = slots + c->in[i].slot * BLOCK;
 		if (c->in[i].kind == CONSTANT || c->in[i].kind == PERIODIC)
-			read_input(c, &c->in[i], call->in[i].data, 0, c->block, reg[i]);
+			read_input(c, &c->in[i], call->in[i].data, 0, KC_MIN(c->block, c->n),
+				   reg[i]);
 	}
 	for (int k = 0; k < a->n_code; k++)
 		reg[a->n_in + k] = slots + c->slot[k] * BLOCK;

@@ -13,6 +13,9 @@ int kc_cpu_isa(void);
 extern const struct kc_kernel *const kc_cpu_conv_rows[];
 extern const struct kc_kernel *const kc_cpu_matmul_rows[];
 extern const struct kc_kernel *const kc_cpu_pointwise_rows[];
+extern const struct kc_kernel *const kc_cpu_shape_rows[];
+extern const struct kc_kernel *const kc_cpu_reduce_rows[];
+extern const struct kc_kernel *const kc_cpu_image_rows[];
 
 static inline bool kc_cpu_is_float(const struct kc_buf *b)
 {

@@ -33,4 +33,14 @@ struct kc_vec_pointwise {
 };
 KC_VEC_TABLE(kc_vec_pointwise);
 
+/* Sums in blocks of floats, blocks in double; low: bf16. */
+struct kc_vec_reduce {
+	double (*sum)(const void *x, bool low, int64_t n);
+	double (*squares)(const void *x, bool low, int64_t n);          /* in double throughout */
+	/* acc[i] += sum over rows of x[row * step + i], i < n <= KC_VEC_COLUMNS. */
+	void (*columns)(double *acc, const void *x, bool low, int64_t step, int64_t rows, int64_t n);
+};
+KC_VEC_TABLE(kc_vec_reduce);
+enum { KC_VEC_COLUMNS = 512 };
+
 #endif
