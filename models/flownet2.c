@@ -240,7 +240,8 @@ static struct kc_tensor *resize(struct kc_graph *g, struct kc_tensor *x, int64_t
 }
 
 /* Vectors shrink with the image: u by w / flow width, v by h / flow height. */
-static struct kc_tensor *resize_flow(struct kc_graph *g, struct kc_tensor *flow, int64_t h, int64_t w)
+static struct kc_tensor *resize_flow(struct kc_graph *g, struct kc_tensor *flow, int64_t h,
+				     int64_t w)
 {
 	double fh = (double)flow->type.dim[2], fw = (double)flow->type.dim[3];
 	struct kc_type one = KC_TYPE(KC_REAL, 1, 1, 1, 1);

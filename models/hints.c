@@ -63,11 +63,11 @@ int kc_hints_draw(const struct kc_hint_args *a, uint64_t seed, uint64_t sample, 
 	int n = 0;
 
 	if (!(a->stop > 0 && a->stop <= 1) || a->min_side < 1 || a->max_side < a->min_side)
-		return KC_FAIL(KC_EINVAL, "hints: stop %g must be in (0,1], sides %d..%d at least 1",
+		return KC_FAIL(KC_EINVAL, "hints: stop %g must be in (0,1], sides %d..%d above 0",
 			       a->stop, a->min_side, a->max_side);
 	if (h < a->max_side || w < a->max_side)
-		return KC_FAIL(KC_EINVAL, "hints: an image of %dx%d cannot hold patches of side %d", w, h,
-			       a->max_side);
+		return KC_FAIL(KC_EINVAL, "hints: an image of %dx%d cannot hold patches of side %d",
+			       w, h, a->max_side);
 	memset(hint, 0, 2 * (size_t)h * (size_t)w * sizeof *hint);
 	memset(mask, 0, (size_t)h * (size_t)w * sizeof *mask);
 	kc_random_init(&r, seed, KC_STREAM_HINTS, sample, 0);

@@ -10,12 +10,12 @@
 #include "core/base.h"
 
 struct kc_hint_args {
-	double stop;            /* a patch is the last one with this probability: 1/8 gives 7 on
-				 * average; 1 none at all.  In (0,1] */
+	double stop;            /* before each patch: no more, with this probability in (0,1]; 1/8
+				 * gives 7 patches on average, 1 none at all */
 	int count;              /* more than 0: exactly so many patches */
 	int min_side, max_side; /* of a patch, drawn uniformly: 1 and 9 as published */
 	bool uniform;           /* places are uniform instead of normal around the centre */
-	double reveal;          /* probability that the whole image is one hint (0.01 in the paper) */
+	double reveal;          /* probability that the image is one hint (0.01 in the paper) */
 };
 
 /* stop 1/8, sides 1 to 9, normal places, nothing revealed. */

@@ -59,10 +59,10 @@ static bool sides_fit(struct kc_graph *g, const struct kc_tensor *l)
 
 	if (kc_is_poison(l))
 		return false;
-	if (l->type.ndim == 4 && l->type.dim[1] == 1 && l->type.dim[2] % KC_SIGGRAPH17_SIDE == 0 &&
-	    l->type.dim[3] % KC_SIGGRAPH17_SIDE == 0)
+	if (l->type.ndim == 4 && l->type.dim[1] == 1 &&
+	    l->type.dim[2] % KC_SIGGRAPH17_SIDE == 0 && l->type.dim[3] % KC_SIGGRAPH17_SIDE == 0)
 		return true;
-	kc_graph_fail(g, "siggraph17 takes luma Nx1xHxW with sides that are multiples of %d, got %s",
+	kc_graph_fail(g, "siggraph17 takes luma Nx1xHxW, sides multiples of %d, got %s",
 		      KC_SIGGRAPH17_SIDE, kc_dims_text(&l->type, text));
 	return false;
 }

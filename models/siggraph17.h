@@ -25,7 +25,7 @@ enum kc_siggraph17_route {
 };
 
 struct kc_siggraph17_args {
-	struct kc_tensor *hint;         /* [N,2,H,W] ab / 110, zero where there is no hint; or NULL */
+	struct kc_tensor *hint;         /* [N,2,H,W] ab / 110, 0 where there is no hint; or NULL */
 	struct kc_tensor *mask;         /* [N,1,H,W] 1 where there is a hint, else 0; or NULL */
 	double mask_cent;               /* taken off the mask: 0 for the published weights, 0.5 for
 					 * networks trained with colorization-pytorch */

@@ -58,7 +58,8 @@ static int run_start(const struct kc_tcvc_args *a, int t)
 }
 
 /* Frames (or pairs) first .. first + count - 1 of x, which holds n windows. */
-static struct kc_tensor *rows(struct kc_graph *g, struct kc_tensor *x, int first, int count, int64_t n)
+static struct kc_tensor *rows(struct kc_graph *g, struct kc_tensor *x, int first, int count,
+			      int64_t n)
 {
 	return kc_slice(g, x, 0, first * n, count * n, 1);
 }
@@ -171,9 +172,11 @@ static struct kc_tensor *channel_reduction(struct kc_model *m, struct kc_tensor 
 
 static struct kc_tensor *weighting(struct kc_model *m, struct kc_tensor *x, double width)
 {
+	int c196 = kc_width(width, 196), c64 = kc_width(width, 64);
+
 	KC_SCOPE(m->g, "weigting") {
-		x = kc_conv(m, "conv1", x, .out = kc_width(width, 196), .act = KC_LEAKY, .slope = 0.1f);
-		x = kc_conv(m, "conv2", x, .out = kc_width(width, 64), .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv1", x, .out = c196, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv2", x, .out = c64, .act = KC_LEAKY, .slope = 0.1f);
 		x = kc_conv(m, "conv3", x, .out = 1, .act = KC_SIGMOID);
 	}
 	return x;
@@ -181,10 +184,12 @@ static struct kc_tensor *weighting(struct kc_model *m, struct kc_tensor *x, doub
 
 static struct kc_tensor *feature_refine(struct kc_model *m, struct kc_tensor *x, double width)
 {
+	int c196 = kc_width(width, 196), c128 = kc_width(width, 128);
+
 	KC_SCOPE(m->g, "feature_refine") {
-		x = kc_conv(m, "conv1", x, .out = kc_width(width, 196), .act = KC_LEAKY, .slope = 0.1f);
-		x = kc_conv(m, "conv2", x, .out = kc_width(width, 128), .act = KC_LEAKY, .slope = 0.1f);
-		x = kc_conv(m, "conv3", x, .out = kc_width(width, 128));
+		x = kc_conv(m, "conv1", x, .out = c196, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv2", x, .out = c128, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv3", x, .out = c128);
 	}
 	return x;
 }
@@ -208,7 +213,7 @@ static void by_frame(struct kc_graph *g, struct kc_tensor *x, int n, struct kc_t
 struct propagation {
 	struct kc_tensor **luma;                /* of all frames */
 	struct kc_tensor **backward;            /* features that came from the last frame */
-	struct kc_tensor **reduced;             /* the same from frame 2 on, their channels reduced */
+	struct kc_tensor **reduced;             /* the same from frame 2 on, channels reduced */
 	struct kc_tensor *flows;
 	int64_t n;
 };
@@ -233,7 +238,8 @@ static struct kc_tensor *step_forward(struct kc_model *m, const struct propagati
 {
 	struct kc_graph *g = m->g;
 	struct kc_tensor *before = p->luma[i - 1], *now = p->luma[i], *after = p->luma[i + 1];
-	struct kc_tensor *forward = kc_warp(g, previous, rows(g, p->flows, run_start(a, 1) + i - 1, 1, p->n));
+	struct kc_tensor *flow = rows(g, p->flows, run_start(a, 1) + i - 1, 1, p->n);
+	struct kc_tensor *forward = kc_warp(g, previous, flow);
 	struct kc_tensor *w, *middle, *red_next, *red_previous, *red_middle;
 
 	w = weighting(m, KC_CONCAT(g, 1, before, now, after, p->backward[i], forward), a->width);
@@ -297,7 +303,8 @@ static bool input_fits(struct kc_graph *g, const struct kc_tensor *l, const stru
 	}
 	if (a->flows && a->flows->type.dim[0] != pairs * windows(l, a)) {
 		kc_graph_fail(g, "tcvc: flows %s, expected %lld of them",
-			      kc_dims_text(&a->flows->type, text), (long long)(pairs * windows(l, a)));
+			      kc_dims_text(&a->flows->type, text),
+			      (long long)(pairs * windows(l, a)));
 		return false;
 	}
 	return true;
@@ -308,7 +315,7 @@ struct kc_tcvc kc_tcvc(struct kc_model *m, struct kc_tensor *l, const struct kc_
 	struct kc_graph *g = m->g;
 	int last = a->frames - 1;
 	struct kc_siggraph17 anchors;
-	struct kc_tensor *ab[2], *feature[2], *between;
+	struct kc_tensor *ends, *ab[2], *feature[2], *between;
 	struct kc_tcvc out = {.flows = a->flows};
 	int64_t n;
 
@@ -317,7 +324,8 @@ struct kc_tcvc kc_tcvc(struct kc_model *m, struct kc_tensor *l, const struct kc_
 	n = windows(l, a);
 	if (last == 0)
 		return (struct kc_tcvc){kc_tcvc_anchors(m, l, a).ab, NULL};
-	anchors = kc_tcvc_anchors(m, KC_CONCAT(g, 0, rows(g, l, 0, 1, n), rows(g, l, last, 1, n)), a);
+	ends = KC_CONCAT(g, 0, rows(g, l, 0, 1, n), rows(g, l, last, 1, n));
+	anchors = kc_tcvc_anchors(m, ends, a);
 	kc_split(g, anchors.ab, 0, 2, ab);
 	kc_split(g, anchors.feature, 0, 2, feature);
 	if (!out.flows && count_pairs(a))

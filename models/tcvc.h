@@ -30,7 +30,7 @@ struct kc_tcvc_args {
 	int frames;                     /* of one window */
 	const int *steps;               /* of self-regularization: 1 and 2 as published */
 	int n_steps;
-	struct kc_tensor *flows;        /* [pairs * N,2,H,W]; NULL: FlowNet 2.0 as part of the model */
+	struct kc_tensor *flows;        /* [pairs * N,2,H,W]; NULL: FlowNet 2.0 is part of it */
 	int pairs_per_call;             /* of FlowNet 2.0: bounds the memory; 0 for all at once */
 	double width;                   /* models/width.h; not of FlowNet 2.0 */
 	bool train_anchors;             /* siggraph17 is trained as well */
@@ -44,7 +44,7 @@ struct kc_tcvc {
 /* l: [frames * N,1,H,W], (L - 50) / 100. */
 struct kc_tcvc kc_tcvc(struct kc_model *, struct kc_tensor *l, const struct kc_tcvc_args *);
 
-/* The flows i+t -> i that self-regularization step t needs, by rising i; NULL: none is that long. */
+/* The flows i+t -> i that self-regularization step t needs, by rising i; NULL: there are none. */
 struct kc_tensor *kc_tcvc_step_flows(struct kc_graph *, struct kc_tensor *flows, int t,
 				     const struct kc_tcvc_args *);
 
@@ -55,7 +55,8 @@ struct kc_siggraph17 kc_tcvc_anchors(struct kc_model *, struct kc_tensor *l,
 				     const struct kc_tcvc_args *);
 
 /* FlowNet 2.0 on the pairs of kc_tcvc_pairs; args->flows is ignored. */
-struct kc_tensor *kc_tcvc_flows(struct kc_model *, struct kc_tensor *l, const struct kc_tcvc_args *);
+struct kc_tensor *kc_tcvc_flows(struct kc_model *, struct kc_tensor *l,
+				const struct kc_tcvc_args *);
 
 /*
  * Chroma [(frames - 2) * N,2,H,W] of the frames between the anchors, whose features

@@ -73,7 +73,8 @@ static bool has_param(const struct net *n, const char *name, const char *dims)
 	return p && is_dims(&p->type, dims);
 }
 
-static struct kc_tensor *image(struct net *n, const char *name, int64_t rows, int64_t c, int64_t side)
+static struct kc_tensor *image(struct net *n, const char *name, int64_t rows, int64_t c,
+			       int64_t side)
 {
 	return kc_input(n->g, name, KC_TYPE(KC_REAL, rows, c, side, side));
 }
@@ -138,7 +139,9 @@ static void test_siggraph17_size(void)
 
 static bool is_zero(const struct kc_tensor *t)
 {
-	return t->node->op == &kc_op_fill && ((const struct kc_fill_attr *)t->node->attr)->value == 0;
+	const struct kc_fill_attr *fill = t->node->attr;
+
+	return t->node->op == &kc_op_fill && fill->value == 0;
 }
 
 /* Whether the loss of one head reaches the first layer and the layer of the other head. */
@@ -357,6 +360,7 @@ static double value_of(const struct net *n, const char *name, int64_t i)
 
 static void test_init(void)
 {
+	static const char *const shared = "model_out.0.weight";
 	struct kc_init init = {kc_init_default, 7};
 	struct net n, other;
 	double most = 0, sum = 0;
@@ -380,10 +384,10 @@ static void test_init(void)
 	KC_CHECK(fabs(value_of(&n, "model1.0.bias", 3)) <= 1 / sqrt(36.0));
 	KC_CHECK(value_of(&n, "model1.4.weight", 1) == 1 && value_of(&n, "model1.4.bias", 1) == 0);
 	KC_CHECK(value_of(&n, "model1.4.running_var", 1) == 1);
-	KC_CHECK(value_of(&n, "model_out.0.weight", 5) == value_of(&other, "model_out.0.weight", 5));
+	KC_CHECK(value_of(&n, shared, 5) == value_of(&other, shared, 5));
 	init.seed = 8;
 	KC_CHECK_OK(kc_params_init(other.params, &init));
-	KC_CHECK(value_of(&n, "model_out.0.weight", 5) != value_of(&other, "model_out.0.weight", 5));
+	KC_CHECK(value_of(&n, shared, 5) != value_of(&other, shared, 5));
 	init.write = kc_init_normal;
 	KC_CHECK_OK(kc_params_init(n.params, &init));
 	KC_CHECK(fabs(value_of(&n, "model1.0.weight", 5)) < 0.12);
