@@ -164,6 +164,8 @@ struct kc_tensor *kc_parameter(struct kc_model *, const char *name, const struct
 void kc_model_update(struct kc_model *, struct kc_param *p, struct kc_tensor *value);
 
 /* ---- matrix products ---- */
+/* C = A B of matrices or of equally many of them; each may be read transposed. */
+struct kc_matmul_attr { int64_t transpose_a, transpose_b; };
 /* op(A) op(B), 2-D or batched 3-D; float32 result in bf16 plans. */
 struct kc_tensor *kc_matmul_t(struct kc_graph *, struct kc_tensor *a, struct kc_tensor *b,
 			      bool transpose_a, bool transpose_b);

@@ -2,17 +2,14 @@
 #include "layers/ops.h"
 #include "layers/product.h"
 
-/* C = A B of matrices or of equally many of them; each may be read transposed. */
-struct matmul_attr { int64_t transpose_a, transpose_b; };
-
 static const struct kc_opt matmul_rows[] = {
-	KC_ATTR(matmul_attr, transpose_a, INT),
-	KC_ATTR(matmul_attr, transpose_b, INT),
+	KC_ATTR(kc_matmul_attr, transpose_a, INT),
+	KC_ATTR(kc_matmul_attr, transpose_b, INT),
 };
 
 static int matmul_infer(struct kc_infer *f)
 {
-	const struct matmul_attr *at = f->attr;
+	const struct kc_matmul_attr *at = f->attr;
 	const struct kc_type *a = &f->in[0]->type, *b = &f->in[1]->type;
 	int n = a->ndim, ta = at->transpose_a != 0, tb = at->transpose_b != 0;
 	char s[96], t[96];
@@ -30,7 +27,7 @@ static int matmul_infer(struct kc_infer *f)
 
 static void matmul_grad(struct kc_grad_ctx *c)
 {
-	const struct matmul_attr *at = c->node->attr;
+	const struct kc_matmul_attr *at = c->node->attr;
 	bool ta = at->transpose_a != 0, tb = at->transpose_b != 0;
 	struct kc_tensor *a = c->in[0], *b = c->in[1], *gy = c->gy[0];
 
@@ -79,7 +76,7 @@ static void matmul_store(const void *own, int64_t i, int64_t j, int64_t count, d
 
 static void matmul_ref(const struct kc_call *call)
 {
-	const struct matmul_attr *at = call->attr;
+	const struct kc_matmul_attr *at = call->attr;
 	const struct kc_type *a = &call->in[0].type, *c = &call->out[0].type;
 	int n = c->ndim;
 
@@ -97,7 +94,7 @@ static void matmul_ref(const struct kc_call *call)
 
 static double matmul_flops(const struct kc_node *n)
 {
-	const struct matmul_attr *at = n->attr;
+	const struct kc_matmul_attr *at = n->attr;
 	const struct kc_type *a = &n->in[0]->type;
 
 	return 2.0 * (double)kc_numel(&n->out[0].type) *
@@ -108,7 +105,7 @@ static double matmul_flops(const struct kc_node *n)
 const struct kc_op kc_op_matmul = {
 	.name = "matmul", .n_in_min = 2, .n_in_max = 2, .flags = KC_OP_OUT_FULL,
 	.precision = KC_PREC_LOW, .layout = KC_LAYOUT_PLAIN,
-	.attr_size = sizeof(struct matmul_attr), .attrs = matmul_rows,
+	.attr_size = sizeof(struct kc_matmul_attr), .attrs = matmul_rows,
 	.n_attrs = KC_COUNT(matmul_rows), .infer = matmul_infer, .grad = matmul_grad,
 	.ref = matmul_ref, .flops = matmul_flops,
 };
@@ -116,7 +113,7 @@ const struct kc_op kc_op_matmul = {
 struct kc_tensor *kc_matmul_t(struct kc_graph *g, struct kc_tensor *a, struct kc_tensor *b,
 			      bool transpose_a, bool transpose_b)
 {
-	struct matmul_attr at = {transpose_a, transpose_b};
+	struct kc_matmul_attr at = {transpose_a, transpose_b};
 
 	return kc_apply(g, &kc_op_matmul, &at, (struct kc_tensor *[]){a, b}, 2);
 }

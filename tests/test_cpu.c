@@ -206,6 +206,35 @@ static void test_conv(void)
 	}
 }
 
+/* Plain, transposed, batched; with a parameter, which stays float32 in bf16 plans. */
+static void test_matmul(void)
+{
+	struct kc_params *store = kc_params_new(KC_F32);
+	struct kc_param like = {.type = KC_TYPE(KC_F32, 24, 65), .kind = KC_PARAM_LINEAR, .fan = 65};
+	struct kc_param *p = kc_params_get(store, "w", &like);
+
+	KC_CHECK_OK(kc_params_alloc(store, false, false));
+	for (size_t i = 0; i < store->count; i++)
+		kc_params_put(store, store->master, i, sin((double)i));
+	for (int k = 0; k < 4; k++) {
+		bool ta = k & 1, tb = k & 2;
+		struct fixture f;
+		struct kc_tensor *a, *b, *c, *d, *x;
+
+		fixture_init(&f, (uint64_t)k);
+		a = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 130, 70) : KC_TYPE(KC_REAL, 70, 130));
+		b = uniform(&f, -1, 1, tb ? KC_TYPE(KC_REAL, 65, 130) : KC_TYPE(KC_REAL, 130, 65));
+		c = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 3, 17, 9) : KC_TYPE(KC_REAL, 3, 9, 17));
+		d = uniform(&f, -1, 1, tb ? KC_TYPE(KC_REAL, 3, 21, 17) : KC_TYPE(KC_REAL, 3, 17, 21));
+		x = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 65, 200) : KC_TYPE(KC_REAL, 200, 65));
+		fetch(&f, kc_matmul_t(f.g, a, b, ta, tb));
+		fetch(&f, kc_matmul_t(f.g, c, d, ta, tb));
+		fetch(&f, kc_matmul_t(f.g, x, kc_param_value(f.g, p), ta, true));
+		both(&f);
+	}
+	kc_params_free(store);
+}
+
 /* ---- chains ---- */
 
 #define T4(n, c, h, w) KC_TYPE(KC_REAL, n, c, h, w)
@@ -357,6 +386,91 @@ static void test_sums(void)
 	}
 }
 
+/* ---- images ---- */
+
+/* Values and the gradients of what has one. */
+static void with_gradient(struct fixture *f, struct kc_tensor *y, struct kc_tensor *x)
+{
+	struct kc_tensor *gx;
+
+	fetch(f, y);
+	KC_CHECK_OK(kc_grad(f->g, y, uniform(f, -1, 1, y->type), &x, 1, &gx));
+	fetch(f, gx);
+}
+
+static void test_warp(void)
+{
+	static const int64_t channels[] = {1, 2, 3, 40, 128};
+
+	for (size_t i = 0; i < KC_COUNT(channels); i++) {
+		struct fixture f;
+		struct kc_tensor *x, *flow, *at;
+
+		fixture_init(&f, i);
+		x = kc_scale(f.g, uniform(&f, -1, 1, T4(2, channels[i], 13, 17)), 1.5);
+		flow = uniform(&f, -6, 6, T4(2, 2, 13, 17));
+		at = uniform(&f, -1.3, 1.3, KC_TYPE(KC_REAL, 2, 5, 6, 2));
+		with_gradient(&f, kc_warp(f.g, x, flow), x);
+		with_gradient(&f, kc_warp(f.g, x, flow), flow);
+		with_gradient(&f, kc_grid_sample(f.g, x, at, false), x);
+		both(&f);
+	}
+}
+
+static void test_resize(void)
+{
+	for (int i = 0; i < 3; i++) {
+		struct fixture f;
+		struct kc_tensor *x;
+
+		fixture_init(&f, (uint64_t)i);
+		x = kc_scale(f.g, uniform(&f, -1, 1, T4(2, i ? 37 * i : 2, 10, 12)), 1.5);
+		with_gradient(&f, kc_resize_bilinear(f.g, x, 20, 48, i == 1), x);
+		with_gradient(&f, kc_resize_bilinear(f.g, x, 7, 5, false), x);
+		with_gradient(&f, kc_resize_nearest(f.g, x, 40, 13), x);
+		with_gradient(&f, kc_avg_pool(f.g, x, .k = 2), x);
+		both(&f);
+	}
+}
+
+static void test_images(void)
+{
+	static const int64_t channels[] = {2, 3, 300};
+
+	for (size_t i = 0; i < KC_COUNT(channels); i++) {
+		int64_t n = channels[i];
+		struct fixture f;
+		struct kc_tensor *x, *y;
+
+		fixture_init(&f, i);
+		x = uniform(&f, -2, 2, T4(2, n, 9, 11));
+		y = uniform(&f, -2, 2, T4(2, n, 9, 11));
+		fetch(&f, kc_channel_norm(f.g, x));
+		fetch(&f, kc_softmax(f.g, x, 1));
+		fetch(&f, kc_log_softmax(f.g, x, 1));
+		fetch(&f, kc_softmax(f.g, kc_reshape(f.g, x, 2, (int64_t[]){18, n * 11}), 1));
+		fetch(&f, kc_correlation(f.g, x, y, 4, 2));
+		fetch(&f, kc_correlation(f.g, x, y, 3, 1));
+		both(&f);
+		fixture_init(&f, i);
+		x = uniform(&f, -2, 2, T4(2, n, 9, 11));
+		with_gradient(&f, kc_max_pool(f.g, x, .k = 2), x);
+		with_gradient(&f, kc_max_pool(f.g, x, .k = 3, .stride = 2, .pad = 1), x);
+		compare(&f, false, 1e-6);
+		fixture_release(&f);
+	}
+	{
+		struct fixture f;
+		struct kc_tensor *x, *y;
+
+		fixture_init(&f, 9);
+		x = uniform(&f, -2, 2, T4(1, 64, 24, 50));
+		y = uniform(&f, -2, 2, T4(1, 64, 24, 50));
+		fetch(&f, kc_correlation(f.g, x, y, 20, 2));
+		both(&f);
+	}
+}
+
 static void test_peak(void)
 {
 	struct kc_device d;
@@ -369,11 +483,15 @@ static void test_peak(void)
 
 const struct kc_test kc_tests_cpu[] = {
 	{"convolutions equal the reference", test_conv},
+	{"matrix products equal the reference", test_matmul},
 	{"formulas equal the reference", test_formulas},
 	{"chains with broadcasts equal the reference", test_chains},
 	{"a chain may overwrite its input", test_in_place},
 	{"moved elements equal the reference", test_shapes},
 	{"padding equals the reference", test_pads},
 	{"sums equal the reference", test_sums},
+	{"warping equals the reference", test_warp},
+	{"resizing equals the reference", test_resize},
+	{"pooling, softmax, norms and correlation equal the reference", test_images},
 	{"the peak is measured", test_peak},
 	{0}};

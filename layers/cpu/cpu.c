@@ -104,9 +104,12 @@ int kc_device_cpu(struct kc_device *d, int threads)
 	omp_set_dynamic(0);
 	if (!rows[0]) {
 		add_rows(kc_cpu_conv_rows);
+		add_rows(kc_cpu_matmul_rows);
 		add_rows(kc_cpu_pointwise_rows);
 		add_rows(kc_cpu_shape_rows);
 		add_rows(kc_cpu_reduce_rows);
+		add_rows(kc_cpu_sample_rows);
+		add_rows(kc_cpu_image_rows);
 	}
 	*d = (struct kc_device){.name = "cpu", .kernels = rows, .fast_bf16 = has_fast_bf16(),
 				.threads = threads};

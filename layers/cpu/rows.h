@@ -15,6 +15,7 @@ extern const struct kc_kernel *const kc_cpu_matmul_rows[];
 extern const struct kc_kernel *const kc_cpu_pointwise_rows[];
 extern const struct kc_kernel *const kc_cpu_shape_rows[];
 extern const struct kc_kernel *const kc_cpu_reduce_rows[];
+extern const struct kc_kernel *const kc_cpu_sample_rows[];
 extern const struct kc_kernel *const kc_cpu_image_rows[];
 
 static inline bool kc_cpu_is_float(const struct kc_buf *b)

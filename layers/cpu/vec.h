@@ -43,4 +43,25 @@ struct kc_vec_reduce {
 KC_VEC_TABLE(kc_vec_reduce);
 enum { KC_VEC_COLUMNS = 512 };
 
+/* Rows of channels; low says which pointers are bf16. */
+struct kc_vec_image {
+	/* y[i] = sum over k < taps of w[k] x[k][i] */
+	void (*blend)(void *y, bool y_low, const void *const *x, bool x_low, const float *w, int taps,
+		      int64_t n);
+	/* y[i] += w x[i] */
+	void (*add)(float *y, const void *x, bool x_low, float w, int64_t n);
+	double (*squares)(const float *x, int64_t n);
+	/* Running maximum over the places of a window; NaN counts as the largest. */
+	void (*keep_max)(float *max, int32_t *place, const void *x, bool x_low, int32_t at, int64_t n);
+	/* One line of softmax, or its logarithm, in place. */
+	void (*softmax)(float *x, int64_t n, bool logs);
+	/*
+	 * y[r * 32 + j] = sum over k < n of a[r * n + k] bt[k * step + j], r < 4, j < 32: a piece
+	 * of a product of rows with a matrix whose columns are contiguous.
+	 */
+	void (*tile)(float *y, const float *a, const float *bt, int64_t step, int64_t n);
+};
+KC_VEC_TABLE(kc_vec_image);
+enum { KC_VEC_TILE_ROWS = 4, KC_VEC_TILE_COLUMNS = 32, KC_VEC_TAPS = 16 };
+
 #endif
