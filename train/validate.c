@@ -1,0 +1,152 @@
+#include "train/validate.h"
+
+#include "data/dis.h"
+#include "losses/metrics.h"
+#include "models/colorizer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+/* One clip being colorized and measured. */
+struct check {
+	struct kc_run *run;
+	const struct kc_clip *clip;
+	int64_t frames;
+	struct kc_image truth, frame;
+	struct kc_dis *dis;
+	struct kc_cdc cdc;
+	struct kc_mean psnr;
+};
+
+static int source(void *own, int64_t frame, struct kc_picture *out)
+{
+	struct check *c = own;
+
+	if (kc_clip_read(c->clip, frame, &c->frame) < 0)
+		return KC_DAMAGED;
+	*out = (struct kc_picture){c->frame.width, c->frame.height, c->frame.rgb};
+	return 0;
+}
+
+static int flows(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n, float *flow)
+{
+	struct check *c = own;
+	size_t pixels = (size_t)size * (size_t)size;
+
+	for (int p = 0; p < n; p++)
+		KC_TRY(kc_dis_run(c->dis, grey + (size_t)pairs[p].from * pixels,
+				  grey + (size_t)pairs[p].to * pixels, size, size, flow + 2 * pixels * (size_t)p));
+	return 0;
+}
+
+/* First, middle and last frame of each clip, side by side with the run's others by name. */
+static int keep_sample(struct check *c, int64_t frame, const struct kc_picture *result)
+{
+	struct kc_run *r = c->run;
+	struct kc_image image = {0};
+	char *dir = kc_format("%s/%s", r->experiment.images, c->clip->name);
+	char *path = dir ? kc_format("%s/%lld_%05lld.png", dir, (long long)r->progress.iter,
+				     (long long)frame) : NULL;
+	int rc = path ? kc_dir_make(dir) : KC_ENOMEM;
+
+	if (!rc)
+		rc = kc_image_resize_buffer(&image, result->width, result->height);
+	if (!rc) {
+		memcpy(image.rgb, result->rgb, 3 * (size_t)result->width * (size_t)result->height);
+		rc = kc_image_write(path, &image, 0);
+	}
+	kc_image_release(&image);
+	free(path);
+	free(dir);
+	return rc;
+}
+
+static int sink(void *own, int64_t frame, const struct kc_picture *result)
+{
+	struct check *c = own;
+	size_t pixels = (size_t)result->width * (size_t)result->height;
+
+	kc_cdc_add(&c->cdc, result->rgb, pixels);
+	if (kc_clip_read(c->clip, frame, &c->truth) >= 0)
+		kc_mean_add(&c->psnr, kc_psnr_frame(result->rgb, c->truth.rgb, pixels));
+	if (c->run->config->save_images &&
+	    (frame == 0 || frame == c->frames / 2 || frame == c->frames - 1))
+		return keep_sample(c, frame, result);
+	return 0;
+}
+
+static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
+{
+	const struct kc_config *c = r->config;
+
+	return (struct kc_colorizer_args){
+		.network = c->recipe == KC_RECIPE_TCVC ? KC_COLORIZE_TCVC : KC_COLORIZE_FRAMES,
+		.intervals = {(int)c->val.keyframe_interval}, .n_intervals = 1, .size = (int)c->val.size,
+		.width = c->network.width, .mask_cent = c->network.mask_cent,
+		.flownet = c->flow == KC_FLOW_FLOWNET2, .low = r->training.low, .published = c->published,
+	};
+}
+
+static int check_clip(struct check *c, struct kc_colorizer *colorizer, struct kc_mean *psnr,
+		      struct kc_mean *cdc)
+{
+	const struct kc_colorizer_clip clip = {.frames = c->frames, .source = source, .flows = flows,
+					       .sink = sink, .own = c};
+	int rc = kc_colorizer_run(colorizer, &clip, NULL);
+
+	if (rc < 0)
+		return kc_cause(rc, "validation clip %s", c->clip->name);
+	kc_mean_add(psnr, kc_mean_get(&c->psnr));
+	kc_mean_add(cdc, kc_cdc_get(&c->cdc).cdc);
+	return 0;
+}
+
+static int64_t limit(int64_t n, int64_t most)
+{
+	return most > 0 ? KC_MIN(n, most) : n;
+}
+
+static int check_all(struct kc_run *r, const struct kc_dataset *data, struct kc_colorizer *colorizer,
+		     struct kc_dis *dis)
+{
+	struct kc_mean psnr = {0}, cdc = {0};
+	struct kc_metric values[2];
+	int rc = 0;
+
+	for (int64_t i = 0; !rc && i < limit((int64_t)data->n, r->config->val.max_clips); i++) {
+		struct check c = {.run = r, .clip = &data->clip[i], .dis = dis};
+
+		c.frames = limit(c.clip->n, r->config->val.max_frames);
+		rc = check_clip(&c, colorizer, &psnr, &cdc);
+		kc_image_release(&c.truth);
+		kc_image_release(&c.frame);
+	}
+	KC_TRY(rc);
+	values[0] = (struct kc_metric){"val_psnr", kc_mean_get(&psnr)};
+	values[1] = (struct kc_metric){"val_cdc", kc_mean_get(&cdc)};
+	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f", (long long)r->progress.iter,
+		   values[0].value, values[1].value);
+	return kc_log_values(&r->log, r->progress.iter, values, KC_COUNT(values));
+}
+
+int kc_validate(struct kc_run *r)
+{
+	const struct kc_colorizer_args args = colorizer_args(r);
+	struct kc_colorizer *colorizer = NULL;
+	struct kc_dataset *data = NULL;
+	struct kc_dis *dis = NULL;
+	int rc = kc_dataset_open(r->config->val.root, &data);
+
+	if (rc < 0)
+		kc_cause(rc, "datasets.val.dataroot_GT");
+	if (!rc)
+		rc = kc_dis_open(KC_DIS_MEDIUM, &dis);
+	if (!rc)
+		rc = kc_colorizer_open(&colorizer, &args, &r->device, r->training.params);
+	if (!rc)
+		rc = check_all(r, data, colorizer, dis);
+	kc_colorizer_close(colorizer);
+	kc_dis_close(dis);
+	kc_dataset_close(data);
+	return rc;
+}
