@@ -1,6 +1,7 @@
 /* Colour bins: constants, encodings of targets, and the mean that decodes a distribution. */
 #include "layers/layers.h"
 #include "layers/ops.h"
+#include "layers/ref.h"
 
 #include <math.h>
 
@@ -141,7 +142,7 @@ static void soft_encode_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	const double sigma = 5;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < kc_numel(&x->type) / 2; p++) {
 		int bin[NEAREST];
 		double d[NEAREST], sum = 0;
@@ -180,7 +181,7 @@ static void hard_encode_ref(const struct kc_call *call)
 {
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < kc_numel(&y->type); p++) {
 		int64_t rest = p, to = 0;
 		int ia = grid_index(kc_get(x, pixel(x, p)));

@@ -4,6 +4,7 @@
  */
 #include "layers/layers.h"
 #include "layers/ops.h"
+#include "layers/ref.h"
 
 #include <math.h>
 
@@ -193,7 +194,7 @@ static void per_pixel(const struct kc_call *call, void (*convert)(const double f
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	int64_t pixels = kc_numel(&x->type) / 3;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < pixels; p++) {
 		double from[3], to[3];
 

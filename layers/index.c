@@ -168,7 +168,7 @@ static void ref_take(const struct kc_call *c)
 	const struct kc_buf *x = &c->in[0], *index = &c->in[1], *y = &c->out[0];
 	int64_t n = kc_numel(&y->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t i = 0; i < n; i++) {
 		int64_t k = (int64_t)kc_get(index, kc_elem_at(&y->type, index->stride, i));
 		int64_t at = kc_elem_at(&y->type, x->stride, i) + k * x->stride[a->axis];
@@ -184,7 +184,7 @@ static void ref_put(const struct kc_call *c)
 	const struct kc_buf *x = &c->in[0], *index = &c->in[1], *y = &c->out[0];
 	int64_t n = kc_numel(&x->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t i = 0; i < n; i++) {
 		int64_t k = (int64_t)kc_get(index, kc_elem_at(&x->type, index->stride, i));
 		int64_t at = kc_elem_at(&x->type, y->stride, i);
@@ -235,7 +235,7 @@ static void ref_argmax(const struct kc_call *c)
 	const struct kc_buf *x = &c->in[0], *y = &c->out[0];
 	int64_t n = kc_numel(&y->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->in[0].type))
 	for (int64_t i = 0; i < n; i++) {
 		int64_t at = kc_elem_at(&y->type, x->stride, i), best = 0;
 		double most = kc_get(x, at);

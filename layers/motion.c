@@ -6,6 +6,7 @@
 #include "layers/motion.h"
 
 #include "layers/layers.h"
+#include "layers/ref.h"
 
 #include <math.h>
 
@@ -111,7 +112,7 @@ static void correlation_ref(const struct kc_call *call)
 	const struct kc_buf *a = &call->in[0], *b = &call->in[1], *y = &call->out[0];
 	int64_t channels = a->type.dim[1], h = y->type.dim[2], w = y->type.dim[3];
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < y->type.dim[0] * h * w; p++)
 		for (int64_t d = 0; d < y->type.dim[1]; d++) {
 			int64_t n = p / (h * w), i = p / w % h, j = p % w, dy, dx;
@@ -131,7 +132,7 @@ static void part(const struct kc_call *call, int sign)
 	const struct kc_buf *g = &call->in[0], *x = &call->in[1], *y = &call->out[0];
 	int64_t channels = y->type.dim[1], h = y->type.dim[2], w = y->type.dim[3];
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < y->type.dim[0] * channels * h * w; p++) {
 		int64_t n = p / (channels * h * w), c = p / (h * w) % channels, i = p / w % h, j = p % w;
 		double sum = 0;
@@ -220,7 +221,7 @@ static void channel_norm_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	int64_t n = kc_numel(&y->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->in[0].type))
 	for (int64_t p = 0; p < n; p++) {
 		int64_t rest = p, from = 0, to = 0;
 		double sum = 0;

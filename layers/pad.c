@@ -65,7 +65,7 @@ static void ref_pad(const struct kc_call *c)
 	struct axis v = axis_of(c->attr, x, y, true), h = axis_of(c->attr, x, y, false);
 	int64_t planes = plane_count(&x->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t p = 0; p < planes; p++) {
 		int64_t from = plane_at(x, p), to = plane_at(y, p);
 
@@ -123,7 +123,7 @@ static void ref_unpad(const struct kc_call *c)
 	struct axis v = axis_of(c->attr, y, x, true), h = axis_of(c->attr, y, x, false);
 	int64_t planes = plane_count(&x->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t p = 0; p < planes; p++) {
 		int64_t from = plane_at(x, p), to = plane_at(y, p);
 

@@ -172,7 +172,7 @@ static void ref_fused(const struct kc_call *c)
 {
 	int64_t rows = kc_row_count(&c->out[0].type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t row = 0; row < rows; row++)
 		run_row(c, row);
 }

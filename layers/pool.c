@@ -5,6 +5,7 @@
 #include "layers/layers.h"
 #include "layers/ops.h"
 #include "layers/pool.h"
+#include "layers/ref.h"
 
 static const struct kc_opt pool_rows[] = {
 	KC_ATTR(kc_pool_attr, k, INT), KC_ATTR(kc_pool_attr, stride, INT),
@@ -79,7 +80,7 @@ static void max_pool_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0], *index = &call->out[1];
 	const int64_t *d = y->type.dim;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < d[0] * d[1]; p++) {
 		int64_t n = p / d[1], c = p % d[1];
 
@@ -162,7 +163,7 @@ static void plane_take_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *index = &call->in[1], *y = &call->out[0];
 	int64_t area = y->type.dim[2] * y->type.dim[3];
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < y->type.dim[0] * y->type.dim[1]; p++)
 		for (int64_t i = 0; i < area; i++) {
 			int64_t at = (int64_t)kc_get(index, place(index, plane_at(index, p), i));
@@ -176,7 +177,7 @@ static void plane_put_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *index = &call->in[1], *y = &call->out[0];
 	int64_t area = x->type.dim[2] * x->type.dim[3], whole = y->type.dim[2] * y->type.dim[3];
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < y->type.dim[0] * y->type.dim[1]; p++) {
 		for (int64_t i = 0; i < whole; i++)
 			kc_put(y, place(y, plane_at(y, p), i), 0);

@@ -101,7 +101,7 @@ static void softmax_lines(const struct kc_call *c, bool logs)
 
 	t.dim[axis] = 1;
 	n = kc_numel(&t);
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->in[0].type))
 	for (int64_t i = 0; i < n; i++)
 		softmax_line(c, axis, kc_elem_at(&t, c->in[0].stride, i),
 			     kc_elem_at(&t, c->out[0].stride, i), logs);

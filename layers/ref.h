@@ -7,6 +7,12 @@
 
 #include "core/tensor.h"
 
+/* Worth the threads' waking up. */
+static inline bool kc_is_large(const struct kc_type *t)
+{
+	return kc_numel(t) > 1 << 12;
+}
+
 /* Elements of one row; 1 for a scalar. */
 static inline int64_t kc_row_len(const struct kc_type *t)
 {

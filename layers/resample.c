@@ -2,6 +2,7 @@
 
 #include "layers/layers.h"
 #include "layers/product.h"
+#include "layers/ref.h"
 
 #include <math.h>
 
@@ -127,7 +128,7 @@ static void resample_ref(const struct kc_call *call)
 {
 	const struct kc_type *t = &call->out[0].type;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t r = 0; r < t->dim[0] * t->dim[2]; r++) {
 		int64_t n = r / t->dim[2], i = r % t->dim[2];
 		struct kc_taps ty = kc_resample_taps(call->attr, 0, i);
@@ -189,7 +190,7 @@ static void resample_back_ref(const struct kc_call *call)
 {
 	const struct kc_type *t = &call->out[0].type;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t r = 0; r < t->dim[0] * t->dim[2]; r++) {
 		int64_t n = r / t->dim[2], i = r % t->dim[2];
 		struct readers ry = readers_of(call->attr, 0, i, 0), rx = {0, 0};

@@ -1,6 +1,7 @@
 #include "layers/sample.h"
 
 #include "layers/layers.h"
+#include "layers/ref.h"
 
 #include <math.h>
 
@@ -128,7 +129,7 @@ static void sample_ref(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *at = &call->in[1], *y = &call->out[0];
 	const int64_t *d = y->type.dim;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t r = 0; r < d[0] * d[2]; r++)
 		for (int64_t j = 0; j < d[3]; j++) {
 			int64_t n = r / d[2], i = r % d[2];
@@ -181,7 +182,7 @@ static void sample_back_ref(const struct kc_call *call)
 	enum { SOME = 16 };
 	int64_t channels = call->out[0].type.dim[1], blocks = (channels + SOME - 1) / SOME;
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t b = 0; b < call->out[0].type.dim[0] * blocks; b++)
 		scatter(call, b / blocks, b % blocks * SOME, KC_MIN((b % blocks + 1) * SOME, channels));
 }

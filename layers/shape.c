@@ -132,7 +132,7 @@ static void ref_sum_to(const struct kc_call *c)
 		}
 	for (int i = 0; i < y->type.ndim; i++)
 		keep[i] = y->type.dim[i] == 1 ? 0 : x->stride[i + shift];
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->in[0].type))
 	for (int64_t i = 0; i < n; i++)
 		kc_put(y, kc_elem_at(&y->type, y->stride, i),
 		       sum_dims(x, &s, 0, kc_elem_at(&y->type, keep, i)));
@@ -174,7 +174,7 @@ static void ref_reshape(const struct kc_call *c)
 	const struct kc_buf *x = &c->in[0], *y = &c->out[0];
 	int64_t n = kc_numel(&y->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t i = 0; i < n; i++)
 		kc_put(y, kc_elem_at(&y->type, y->stride, i),
 		       kc_get(x, kc_elem_at(&x->type, x->stride, i)));
@@ -329,7 +329,7 @@ static void ref_to_real(const struct kc_call *c)
 	double scale = ((const struct kc_pw_attr *)c->attr)->p;
 	int64_t n = kc_numel(&y->type);
 
-	#pragma omp parallel for
+	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t i = 0; i < n; i++)
 		kc_put(y, kc_elem_at(&y->type, y->stride, i),
 		       scale * kc_get(x, kc_elem_at(&x->type, x->stride, i)));
