@@ -146,6 +146,7 @@ int kc_formula_rule(const struct kc_formula *f, double *centre, double *bound)
 		return 0;
 	case KC_PARAM_NORM_BIAS:
 	case KC_PARAM_NORM_MEAN:
+	case KC_PARAM_UNIT:
 		return 0;
 	case KC_PARAM_NORM_VAR:
 		*centre = 1.1;
