@@ -103,6 +103,7 @@ int kc_device_cpu(struct kc_device *d, int threads)
 	omp_set_num_threads(threads);
 	omp_set_dynamic(0);
 	if (!rows[0]) {
+		add_rows(kc_cpu_deconv_rows);
 		add_rows(kc_cpu_conv_rows);
 		add_rows(kc_cpu_matmul_rows);
 		add_rows(kc_cpu_pointwise_rows);

@@ -9,8 +9,8 @@ struct packer {
 	struct kc_dnn_mem from;         /* what reorder reads */
 	int64_t groups;
 	enum kc_cpu_turn turn;
-	void *flipped;                  /* KC_TURN_FLIP: no stride is negative in the library */
-	size_t flipped_bytes;
+	void *turned;                   /* windows run backwards: the library has no such strides */
+	size_t turned_bytes;
 };
 
 /* Dimensions (groups,) O/g, I/g, k... with the strides of the buffer. */
@@ -42,7 +42,7 @@ static void pack_release(struct kc_pack *pack)
 		return;
 	kc_dnn_close(p->reorder);
 	kc_dnn_close(p->of);
-	free(p->flipped);
+	free(p->turned);
 	free(p);
 	pack->own = NULL;
 }
@@ -73,26 +73,50 @@ static void flip(char *to, const char *from, const struct kc_dnn_mem *m, int fir
 	}
 }
 
-static int pack_flip(struct packer *p, struct kc_dnn_mem *m, const void **data)
+/* Output axes a, b, i, o, p, q of KC_TURN_PHASES, dense. */
+static void phases(char *to, const char *from, const struct kc_buf *w, size_t size)
 {
-	size_t size = kc_dtype_size((enum kc_dtype)m->dtype), bytes = size;
+	const int64_t *s = w->stride;
+	int64_t out = w->type.dim[0], in = w->type.dim[1];
+
+	for (int64_t row = 0; row < 4 * in * out; row++) {
+		int64_t a = row / (2 * in * out), b = row / (in * out) % 2;
+		int64_t at = row / out % in * s[1] + row % out * s[0];
+
+		for (int64_t t = 0; t < 4; t++, to += size)
+			copy_element(to, from + (at + (3 - a - t / 2 * 2) * s[2] +
+						 (3 - b - t % 2 * 2) * s[3]) * (int64_t)size, size);
+	}
+}
+
+static int turned_room(struct packer *p, size_t bytes)
+{
+	if (bytes <= p->turned_bytes)
+		return 0;
+	free(p->turned);
+	p->turned = kc_alloc(bytes);
+	p->turned_bytes = p->turned ? bytes : 0;
+	return p->turned ? 0 : KC_ENOMEM;
+}
+
+/* Writes the turned weights; m becomes their description. */
+static int pack_turn(struct packer *p, const struct kc_buf *src, struct kc_dnn_mem *m)
+{
+	size_t size = kc_dtype_size((enum kc_dtype)m->dtype);
 	int64_t step = 1;
 
-	for (int i = 0; i < m->ndim; i++)
-		bytes *= (size_t)m->dim[i];
-	if (bytes > p->flipped_bytes) {
-		free(p->flipped);
-		p->flipped = kc_alloc(bytes);
-		p->flipped_bytes = p->flipped ? bytes : 0;
-		if (!p->flipped)
-			return KC_ENOMEM;
+	KC_TRY(turned_room(p, size * (size_t)kc_numel(&src->type)));
+	if (p->turn == KC_TURN_FLIP) {
+		flip(p->turned, src->data, m, 2 + (p->groups > 1), size);
+	} else {
+		phases(p->turned, src->data, src, size);
+		m->dim[0] *= 4;
+		m->dim[2] = m->dim[3] = 2;
 	}
-	flip(p->flipped, *data, m, 2 + (p->groups > 1), size);
 	for (int i = (int)m->ndim - 1; i >= 0; i--) {
 		m->stride[i] = step;
 		step *= m->dim[i];
 	}
-	*data = p->flipped;
 	return 0;
 }
 
@@ -103,8 +127,10 @@ static int pack_run(const struct kc_pack *pack, const struct kc_buf *src, void *
 	struct kc_dnn_mem m;
 
 	kc_cpu_weights_mem(&m, src, p->groups, p->turn, src->type.dtype);
-	if (p->turn == KC_TURN_FLIP)
-		KC_TRY(pack_flip(p, &m, &data));
+	if (p->turn == KC_TURN_FLIP || p->turn == KC_TURN_PHASES) {
+		KC_TRY(pack_turn(p, src, &m));
+		data = p->turned;
+	}
 	if (!p->reorder || memcmp(&m, &p->from, sizeof m)) {
 		kc_dnn_close(p->reorder);
 		p->reorder = NULL;

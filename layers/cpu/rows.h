@@ -10,6 +10,7 @@
 int kc_cpu_isa(void);
 
 /* Kernel rows, best first within one operator; each table ends with NULL. */
+extern const struct kc_kernel *const kc_cpu_deconv_rows[];
 extern const struct kc_kernel *const kc_cpu_conv_rows[];
 extern const struct kc_kernel *const kc_cpu_matmul_rows[];
 extern const struct kc_kernel *const kc_cpu_pointwise_rows[];
