@@ -18,10 +18,11 @@ int kc_device_reserve(struct kc_device *d, size_t bytes)
 		munmap(d->arena, d->arena_bytes);
 	d->arena = NULL;
 	d->arena_bytes = 0;
-	p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE,
-		 -1, 0);
+	p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
+		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
-		return KC_FAIL(KC_ENOMEM, "out of memory: the plan needs %.1f MB", (double)bytes / 1e6);
+		return KC_FAIL(KC_ENOMEM, "out of memory: the plan needs %.1f MB",
+			       (double)bytes / 1e6);
 	d->arena = p;
 	d->arena_bytes = size + HUGE_PAGE;
 	madvise(p, d->arena_bytes, MADV_HUGEPAGE);
@@ -78,7 +79,8 @@ int kc_packed_get(struct kc_device *d, struct kc_param *param, struct kc_pack *w
 	k->data = aligned_alloc(64, (want->bytes + 63) & ~(size_t)63);
 	if (!k->data) {
 		free(k);
-		return KC_FAIL(KC_ENOMEM, "out of memory: %zu bytes of packed parameters", want->bytes);
+		return KC_FAIL(KC_ENOMEM, "out of memory: %zu bytes of packed parameters",
+			       want->bytes);
 	}
 	k->param = param;
 	k->pack = *want;

@@ -12,11 +12,11 @@
 
 struct walk {
 	struct kc_graph *g;
-	int n;                          /* nodes that existed when the walk began */
-	int *first_out;                 /* index of a node's output 0 in grads */
+	int n;		/* nodes that existed when the walk began */
+	int *first_out; /* index of a node's output 0 in grads */
 	struct kc_tensor **grads;
-	bool *need;                     /* the node leads to a wrt */
-	bool *stop;                     /* the node is a wrt of a partial walk */
+	bool *need; /* the node leads to a wrt */
+	bool *stop; /* the node is a wrt of a partial walk */
 };
 
 static int vjp(struct kc_graph *, struct kc_tensor *const *y, struct kc_tensor *const *gy, int ny,
@@ -76,8 +76,8 @@ static int node_vjp(struct walk *w, const struct kc_node *node, struct kc_tensor
 		    const bool *need)
 {
 	struct kc_tensor *const *gy = &w->grads[w->first_out[node->id]];
-	struct kc_grad_ctx c = {.g = w->g, .node = node, .in = node->in, .gy = gy, .gx = gx,
-				.need = need};
+	struct kc_grad_ctx c = {
+		.g = w->g, .node = node, .in = node->in, .gy = gy, .gx = gx, .need = need};
 	struct kc_tensor *y[KC_MAX_OUT] = {0}, *seed[KC_MAX_OUT], *at[KC_MAX_OUT];
 	int ny = 0;
 
@@ -165,8 +165,8 @@ static int vjp(struct kc_graph *g, struct kc_tensor *const *y, struct kc_tensor 
 	return rc;
 }
 
-int kc_grad_many(struct kc_graph *g, struct kc_tensor *const *y, struct kc_tensor *const *gy, int ny,
-		 struct kc_tensor *const *wrt, int n, struct kc_tensor **out)
+int kc_grad_many(struct kc_graph *g, struct kc_tensor *const *y, struct kc_tensor *const *gy,
+		 int ny, struct kc_tensor *const *wrt, int n, struct kc_tensor **out)
 {
 	struct kc_tensor **seed;
 	bool old;

@@ -14,12 +14,12 @@ enum { MESSAGE = 1024, PATH = 512 };
 struct kc_graph {
 	struct kc_arena arena;
 	const struct kc_op_set *ops;
-	struct kc_node **nodes;                 /* by id */
+	struct kc_node **nodes; /* by id */
 	int n, room;
 	struct kc_node **hash;
 	size_t hash_size;
 	char path[PATH];
-	const char *interned;                   /* copy of path in the arena, or NULL */
+	const char *interned; /* copy of path in the arena, or NULL */
 	int status;
 	char message[MESSAGE];
 	bool backward;
@@ -176,7 +176,8 @@ static int grow(struct kc_graph *g)
 {
 	if (g->n == g->room) {
 		int room = g->room ? 2 * g->room : 1024;
-		struct kc_node **nodes = kc_realloc(g->nodes, (size_t)room, sizeof(struct kc_node *));
+		struct kc_node **nodes =
+			kc_realloc(g->nodes, (size_t)room, sizeof(struct kc_node *));
 
 		if (!nodes)
 			return KC_ENOMEM;
@@ -191,7 +192,8 @@ static struct kc_node *new_node(struct kc_graph *g, const struct kc_op *op, cons
 {
 	struct kc_node *n = kc_arena_alloc(&g->arena, sizeof *n);
 	void *copy = kc_arena_alloc(&g->arena, op->attr_size);
-	struct kc_tensor **in = kc_arena_alloc(&g->arena, (size_t)f->n_in * sizeof(struct kc_tensor *));
+	struct kc_tensor **in =
+		kc_arena_alloc(&g->arena, (size_t)f->n_in * sizeof(struct kc_tensor *));
 	struct kc_tensor *out = kc_arena_alloc(&g->arena, (size_t)f->n_out * sizeof *out);
 
 	if (!n || !copy || !in || !out || grow(g) < 0)
@@ -200,8 +202,14 @@ static struct kc_node *new_node(struct kc_graph *g, const struct kc_op *op, cons
 		memcpy(copy, attr, op->attr_size);
 	if (f->n_in)
 		memcpy(in, f->in, (size_t)f->n_in * sizeof(struct kc_tensor *));
-	*n = (struct kc_node){.op = op, .attr = copy, .path = current_path(g), .in = in, .out = out,
-			      .n_in = f->n_in, .n_out = f->n_out, .id = g->n,
+	*n = (struct kc_node){.op = op,
+			      .attr = copy,
+			      .path = current_path(g),
+			      .in = in,
+			      .out = out,
+			      .n_in = f->n_in,
+			      .n_out = f->n_out,
+			      .id = g->n,
 			      .backward = g->backward};
 	for (int i = 0; i < f->n_out; i++)
 		out[i] = (struct kc_tensor){.node = n, .type = f->out[i], .out = i};
@@ -213,8 +221,8 @@ struct kc_tensor *kc_apply(struct kc_graph *g, const struct kc_op *op, const voi
 			   struct kc_tensor *const *in, int n_in)
 {
 	struct kc_type out[KC_MAX_OUT];
-	struct kc_infer f = {.g = g, .op = op, .attr = attr, .in = in, .n_in = n_in, .out = out,
-			     .n_out = 1};
+	struct kc_infer f = {
+		.g = g, .op = op, .attr = attr, .in = in, .n_in = n_in, .out = out, .n_out = 1};
 	struct kc_node **slot, *n;
 
 	if (g->status)
@@ -275,15 +283,21 @@ static int infer_fill(struct kc_infer *f)
 }
 
 const struct kc_op kc_op_input = {
-	.name = "input", .flags = KC_OP_LEAF | KC_OP_RANDOM, .attr_size = sizeof(struct kc_input_attr),
+	.name = "input",
+	.flags = KC_OP_LEAF | KC_OP_RANDOM,
+	.attr_size = sizeof(struct kc_input_attr),
 	.infer = infer_input,
 };
 const struct kc_op kc_op_param = {
-	.name = "param", .flags = KC_OP_LEAF, .attr_size = sizeof(struct kc_param_attr),
+	.name = "param",
+	.flags = KC_OP_LEAF,
+	.attr_size = sizeof(struct kc_param_attr),
 	.infer = infer_param,
 };
 const struct kc_op kc_op_fill = {
-	.name = "fill", .flags = KC_OP_LEAF, .attr_size = sizeof(struct kc_fill_attr),
+	.name = "fill",
+	.flags = KC_OP_LEAF,
+	.attr_size = sizeof(struct kc_fill_attr),
 	.infer = infer_fill,
 };
 
@@ -325,13 +339,13 @@ struct kc_param *kc_tensor_param(const struct kc_tensor *t)
 
 /* ---- what gradient.c needs of the graph ---- */
 
-
 const struct kc_op_set *kc_graph_ops(const struct kc_graph *g)
 {
 	return g->ops;
 }
 
-/* Nodes made from now on belong to the backward pass, under the path of the node they differentiate. */
+/* Nodes made from now on belong to the backward pass, under the path of the node they
+ * differentiate. */
 bool kc_graph_backward(struct kc_graph *g, bool on, const char *path)
 {
 	bool old = g->backward;

@@ -64,7 +64,8 @@ struct kc_param *kc_params_find(const struct kc_params *s, const char *name)
 	return NULL;
 }
 
-static struct kc_param *add_param(struct kc_params *s, const char *name, const struct kc_param *like)
+static struct kc_param *add_param(struct kc_params *s, const char *name,
+				  const struct kc_param *like)
 {
 	struct kc_param *p;
 

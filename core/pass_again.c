@@ -8,15 +8,15 @@
 #include <stdlib.h>
 
 enum {
-	GAP = 32,               /* steps between two uses that make it worth while */
-	SMALL = 1 << 18         /* bytes that are not worth while */
+	GAP = 32,	/* steps between two uses that make it worth while */
+	SMALL = 1 << 18 /* bytes that are not worth while */
 };
 
 struct again {
 	struct kc_plan *p;
-	int *last;              /* per value: last step that uses its memory */
-	int *sharing;           /* per value: candidates that would keep it alive */
-	int *second;            /* per step: first use behind the gap, or -1 */
+	int *last;    /* per value: last step that uses its memory */
+	int *sharing; /* per value: candidates that would keep it alive */
+	int *second;  /* per step: first use behind the gap, or -1 */
 };
 
 /* The first use of the step's result that comes long after the one before it; -1: none. */
@@ -119,8 +119,7 @@ int kc_pass_again(struct kc_plan *p)
 	for (int i = 0; !rc && i < n; i++) {
 		const struct kc_step *s = &p->steps[i];
 
-		if (a.second[i] < 0 || has_views(p, s->out[0]) ||
-		    !is_worth_while(&a, i))
+		if (a.second[i] < 0 || has_views(p, s->out[0]) || !is_worth_while(&a, i))
 			continue;
 		rc = run_again(&a, i);
 		done++;

@@ -12,15 +12,15 @@
 
 struct fusion {
 	struct kc_plan *p;
-	int *first_use, *last_use, *n_uses;     /* per value: steps that read it */
-	int *group;                             /* per step: index of the chain's last member, or -1 */
+	int *first_use, *last_use, *n_uses; /* per value: steps that read it */
+	int *group;			    /* per step: index of the chain's last member, or -1 */
 };
 
 struct chain {
 	struct kc_fused_attr code;
-	int in[KC_FUSED_IN];                    /* values of the input registers */
+	int in[KC_FUSED_IN]; /* values of the input registers */
 	int out[KC_FUSED_OUT];
-	int *reg;                               /* per value: register, or -1 */
+	int *reg; /* per value: register, or -1 */
 };
 
 static void count_uses(struct fusion *f)
@@ -46,7 +46,8 @@ static void count_uses(struct fusion *f)
 			int of = p->values[v].alias_of;
 
 			f->n_uses[of] += f->n_uses[v] ? 1 : 0;
-			if (f->first_use[v] >= 0 && (f->first_use[of] < 0 || f->first_use[v] < f->first_use[of]))
+			if (f->first_use[v] >= 0 &&
+			    (f->first_use[of] < 0 || f->first_use[v] < f->first_use[of]))
 				f->first_use[of] = f->first_use[v];
 			f->last_use[of] = KC_MAX(f->last_use[of], f->last_use[v]);
 		}
@@ -67,7 +68,8 @@ static int absorb_activations(struct fusion *f)
 		if (!s->op->absorb || s->dead || f->n_uses[v] != 1 || f->first_use[v] < 0)
 			continue;
 		next = &p->steps[f->first_use[v]];
-		if (next->dead || next->n_in != 1 || next->in[0] != v || !(next->op->flags & KC_OP_POINTWISE) ||
+		if (next->dead || next->n_in != 1 || next->in[0] != v ||
+		    !(next->op->flags & KC_OP_POINTWISE) ||
 		    p->values[next->out[0]].buf.type.dtype != p->values[v].buf.type.dtype)
 			continue;
 		attr = kc_arena_alloc(&p->memory, s->op->attr_size);
@@ -117,7 +119,8 @@ static bool may_join(const struct fusion *f, int i, int last)
 			int v = user->in[k];
 
 			/* In the chain itself only direct reads are registers; a view is not. */
-			if (kc_ir_root(f->p, v) == s->out[0] && (f->group[j] != last || v != s->out[0]))
+			if (kc_ir_root(f->p, v) == s->out[0] &&
+			    (f->group[j] != last || v != s->out[0]))
 				return false;
 		}
 	}
@@ -136,7 +139,8 @@ static int collect(struct fusion *f, int last, int *members)
 		const struct kc_step *s = &p->steps[i];
 		bool feeds = false;
 
-		if (!is_pointwise(p, s) || f->group[i] >= 0 || !same_space(p, s->out[0], p->steps[last].out[0]))
+		if (!is_pointwise(p, s) || f->group[i] >= 0 ||
+		    !same_space(p, s->out[0], p->steps[last].out[0]))
 			continue;
 		for (int m = 0; m < n && !feeds; m++)
 			for (int k = 0; k < p->steps[members[m]].n_in; k++)
@@ -167,7 +171,8 @@ static void number_inputs(const struct fusion *f, struct chain *c, const int *me
 		for (int k = 0; k < f->p->steps[members[m]].n_in; k++) {
 			int v = f->p->steps[members[m]].in[k], by = f->p->values[v].producer;
 
-			if (by >= 0 && f->p->values[v].home != KC_HOME_ALIAS && f->group[by] == members[0])
+			if (by >= 0 && f->p->values[v].home != KC_HOME_ALIAS &&
+			    f->group[by] == members[0])
 				continue;
 			c->reg[v] = input_register(c, v);
 		}
@@ -179,7 +184,7 @@ static void write_code(const struct fusion *f, struct chain *c, const int *membe
 		const struct kc_step *s = &f->p->steps[members[m]];
 		struct kc_fused_code *code = &c->code.code[c->code.n_code];
 
-		if (s->op == &kc_op_copy) {     /* conversions happen where values are stored */
+		if (s->op == &kc_op_copy) { /* conversions happen where values are stored */
 			c->reg[s->out[0]] = c->reg[s->in[0]];
 			continue;
 		}
@@ -252,7 +257,7 @@ static int fuse_at(struct fusion *f, int last, int *reg)
 		number_inputs(f, &c, members, n);
 		write_code(f, &c, members, n);
 		rc = store_results(f, &c, members, n);
-		if (rc == 0 && c.code.n_code == 0)      /* conversions alone stay what they are */
+		if (rc == 0 && c.code.n_code == 0) /* conversions alone stay what they are */
 			return 0;
 		if (rc == 0)
 			return emit(f, &c, members, n);
@@ -264,7 +269,8 @@ static int fuse_at(struct fusion *f, int last, int *reg)
 static int fuse_chains(struct fusion *f)
 {
 	struct kc_plan *p = f->p;
-	int *reg = kc_arena_alloc(&p->memory, (size_t)p->n_values * sizeof *reg), before = 0, after = 0;
+	int *reg = kc_arena_alloc(&p->memory, (size_t)p->n_values * sizeof *reg), before = 0,
+	    after = 0;
 
 	if (!reg)
 		return KC_ENOMEM;

@@ -63,8 +63,8 @@ static int copy_into(struct kc_plan *p, int i, int v, int64_t at)
 
 static bool can_join(const struct kc_plan *p, const struct kc_step *s, int64_t *at)
 {
-	return s->op->join && s->n_in <= KC_MAX_JOIN && p->values[s->out[0]].home == KC_HOME_ARENA &&
-	       offsets(p, s, at);
+	return s->op->join && s->n_in <= KC_MAX_JOIN &&
+	       p->values[s->out[0]].home == KC_HOME_ARENA && offsets(p, s, at);
 }
 
 /* How often each value is an input of a step that can be joined: it can only lie in one. */

@@ -13,8 +13,13 @@ static struct kc_step_info describe(const struct kc_plan *p, const struct kc_ste
 		bufs[k] = p->values[s->in[k]].buf;
 	for (int k = 0; k < s->n_out; k++)
 		bufs[s->n_in + k] = p->values[s->out[k]].buf;
-	return (struct kc_step_info){.op = s->op, .attr = s->attr, .in = bufs, .out = bufs + s->n_in,
-				     .n_in = s->n_in, .n_out = s->n_out, .device = p->device,
+	return (struct kc_step_info){.op = s->op,
+				     .attr = s->attr,
+				     .in = bufs,
+				     .out = bufs + s->n_in,
+				     .n_in = s->n_in,
+				     .n_out = s->n_out,
+				     .device = p->device,
 				     .deterministic = p->opts.deterministic};
 }
 
@@ -45,7 +50,8 @@ static int find_packed(const struct kc_plan *p, int first, int v, const char *ke
 }
 
 /* The packed form of value v, for a step at that place in the order. */
-static int packed_value(struct kc_plan *p, int first, int v, const struct kc_pack *want, int64_t order)
+static int packed_value(struct kc_plan *p, int first, int v, const struct kc_pack *want,
+			int64_t order)
 {
 	struct kc_value out = p->values[v];
 	struct kc_pack *pack = kc_arena_alloc(&p->memory, sizeof *pack);
@@ -85,7 +91,8 @@ static int packed_value(struct kc_plan *p, int first, int v, const struct kc_pac
 static int select_step(struct kc_plan *p, int i, int first)
 {
 	struct kc_step *s = &p->steps[i];
-	struct kc_buf *bufs = kc_arena_alloc(&p->memory, (size_t)(s->n_in + s->n_out) * sizeof *bufs);
+	struct kc_buf *bufs =
+		kc_arena_alloc(&p->memory, (size_t)(s->n_in + s->n_out) * sizeof *bufs);
 	struct kc_step_info info;
 
 	if (!bufs)
@@ -99,7 +106,8 @@ static int select_step(struct kc_plan *p, int i, int first)
 		return KC_FAIL(KC_ENOSUP, "device %s has no kernel for %s", p->device->name,
 			       s->op->name);
 	if (info.workspace) {
-		struct kc_value ws = {.home = KC_HOME_ARENA, .producer = i, .bytes = info.workspace};
+		struct kc_value ws = {
+			.home = KC_HOME_ARENA, .producer = i, .bytes = info.workspace};
 
 		ws.buf.type = KC_TYPE(KC_U8, (int64_t)info.workspace);
 		kc_strides(&ws.buf.type, KC_PLAIN, ws.buf.stride);
@@ -130,7 +138,7 @@ int kc_pass_kernels(struct kc_plan *p)
 		if (!p->steps[i].bufs)
 			return KC_ENOMEM;
 	}
-	kc_ir_trace(p, "kernels: %d steps, %d by reference kernels, %d packings each run", n, reference,
-		    p->n_steps - n);
+	kc_ir_trace(p, "kernels: %d steps, %d by reference kernels, %d packings each run", n,
+		    reference, p->n_steps - n);
 	return kc_ir_sort(p);
 }

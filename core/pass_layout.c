@@ -76,7 +76,8 @@ int kc_pass_layout(struct kc_plan *p)
 
 	for (int v = 0; v < p->n_values; v++)
 		if (p->values[v].producer < 0)
-			set_layout(&p->values[v], p->values[v].home == KC_HOME_SLOT ? KC_CLAST : KC_PLAIN);
+			set_layout(&p->values[v],
+				   p->values[v].home == KC_HOME_SLOT ? KC_CLAST : KC_PLAIN);
 	for (int i = 0; i < p->n_steps; i++) {
 		struct kc_step *s = &p->steps[i];
 

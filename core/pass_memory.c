@@ -67,8 +67,8 @@ static int overwrite(struct kc_plan *p)
 			for (int k = 0; k < s->n_in; k++) {
 				int u = s->in[k], v = s->out[o], root = kc_ir_root(p, u);
 
-				if (p->values[v].home != KC_HOME_ARENA || !may_overwrite(p, i, u, v) ||
-				    !only_reader(p, s, u))
+				if (p->values[v].home != KC_HOME_ARENA ||
+				    !may_overwrite(p, i, u, v) || !only_reader(p, s, u))
 					continue;
 				p->values[v].home = KC_HOME_ALIAS;
 				p->values[v].alias_of = root;
@@ -97,7 +97,8 @@ static bool overlap_in_time(const struct kc_value *a, const struct kc_value *b)
 }
 
 /* The lowest offset at which v collides with none of the placed values, which are sorted by it. */
-static size_t lowest_offset(const struct kc_plan *p, const int *placed, int n, const struct kc_value *v)
+static size_t lowest_offset(const struct kc_plan *p, const int *placed, int n,
+			    const struct kc_value *v)
 {
 	size_t at = 0;
 
@@ -146,8 +147,8 @@ int kc_pass_memory(struct kc_plan *p)
 	qsort_r(order, (size_t)n, sizeof *order, larger_first, p->values);
 	place(p, order, n, order + p->n_values);
 	free(order);
-	kc_ir_trace(p, "memory: %.1f MB for %d values, %d written over an input", p->arena_bytes / 1e6, n,
-		    over);
+	kc_ir_trace(p, "memory: %.1f MB for %d values, %d written over an input",
+		    p->arena_bytes / 1e6, n, over);
 	return 0;
 }
 
@@ -156,16 +157,11 @@ static void *locate(struct kc_plan *p, int v)
 	struct kc_value *x = &p->values[v];
 
 	switch (x->home) {
-	case KC_HOME_ARENA:
-		return (char *)p->device->arena + x->offset;
-	case KC_HOME_MASTER:
-		return kc_param_master(x->param).data;
-	case KC_HOME_PACKED:
-		return x->packed->data;
-	case KC_HOME_ALIAS:
-		return (char *)locate(p, x->alias_of) + x->alias_at;
-	default:
-		return x->buf.data;
+	case KC_HOME_ARENA: return (char *)p->device->arena + x->offset;
+	case KC_HOME_MASTER: return kc_param_master(x->param).data;
+	case KC_HOME_PACKED: return x->packed->data;
+	case KC_HOME_ALIAS: return (char *)locate(p, x->alias_of) + x->alias_at;
+	default: return x->buf.data;
 	}
 }
 

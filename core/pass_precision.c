@@ -41,16 +41,13 @@ static int output_dtype(const struct kc_plan *p, const struct kc_step *s)
 	const struct kc_value *first = s->n_in ? &p->values[s->in[0]] : NULL;
 
 	switch (s->op->precision) {
-	case KC_PREC_LOW:
-		return s->op->flags & KC_OP_OUT_FULL ? KC_F32 : KC_BF16;
-	case KC_PREC_FIRST:
-		return first && first->real ? first->buf.type.dtype : KC_F32;
+	case KC_PREC_LOW: return s->op->flags & KC_OP_OUT_FULL ? KC_F32 : KC_BF16;
+	case KC_PREC_FIRST: return first && first->real ? first->buf.type.dtype : KC_F32;
 	case KC_PREC_FOLLOW:
 		if (s->op->flags & (KC_OP_BROADCAST | KC_OP_VIEW))
 			return first->real ? first->buf.type.dtype : KC_F32;
 		return follow(p, s);
-	default:
-		return KC_F32;
+	default: return KC_F32;
 	}
 }
 
@@ -89,7 +86,8 @@ static int lower(struct kc_plan *p)
 	for (int v = 0; v < room; v++)
 		made[v] = -1;
 	for (int i = 0; i < n; i++) {
-		for (int k = 0; p->steps[i].op->precision == KC_PREC_LOW && k < p->steps[i].n_in; k++) {
+		for (int k = 0; p->steps[i].op->precision == KC_PREC_LOW && k < p->steps[i].n_in;
+		     k++) {
 			const struct kc_value *x = &p->values[p->steps[i].in[k]];
 			int v;
 

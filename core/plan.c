@@ -25,8 +25,13 @@ int kc_ir_value(struct kc_plan *p, const struct kc_value *v)
 int kc_ir_step(struct kc_plan *p, const struct kc_op *op, const struct kc_node *node,
 	       const void *attr, int n_in, int n_out)
 {
-	struct kc_step s = {.op = op, .node = node, .attr = attr, .n_in = n_in, .n_out = n_out,
-			    .workspace = -1, .n_fused = 1};
+	struct kc_step s = {.op = op,
+			    .node = node,
+			    .attr = attr,
+			    .n_in = n_in,
+			    .n_out = n_out,
+			    .workspace = -1,
+			    .n_fused = 1};
 
 	if (p->n_steps == p->room_steps) {
 		int room = p->room_steps ? 2 * p->room_steps : 1024;
@@ -117,7 +122,11 @@ static void run_copy(const struct kc_call *c)
 }
 
 const struct kc_op kc_op_copy = {
-	.name = "copy", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_NONDIFF | KC_OP_CHEAP, .ref = run_copy,
+	.name = "copy",
+	.n_in_min = 1,
+	.n_in_max = 1,
+	.flags = KC_OP_NONDIFF | KC_OP_CHEAP,
+	.ref = run_copy,
 };
 
 /* ---- building ---- */
@@ -199,8 +208,12 @@ void kc_plan_free(struct kc_plan *p)
 
 static int run_step(struct kc_plan *p, struct kc_step *s)
 {
-	struct kc_call call = {.attr = s->attr, .in = s->bufs, .out = s->bufs + s->n_in, .n_in = s->n_in,
-			       .n_out = s->n_out, .prepared = s->prepared};
+	struct kc_call call = {.attr = s->attr,
+			       .in = s->bufs,
+			       .out = s->bufs + s->n_in,
+			       .n_in = s->n_in,
+			       .n_out = s->n_out,
+			       .prepared = s->prepared};
 
 	if (s->workspace >= 0)
 		call.workspace = p->values[s->workspace].buf.data;
@@ -232,7 +245,8 @@ int kc_plan_run(struct kc_plan *p)
 		int rc = run_step(p, s);
 
 		if (rc < 0)
-			return kc_cause(rc, "%s (%s)", s->node ? s->node->path : "packing", s->op->name);
+			return kc_cause(rc, "%s (%s)", s->node ? s->node->path : "packing",
+					s->op->name);
 		if (p->opts.profile)
 			s->seconds += kc_now() - start;
 	}
@@ -261,7 +275,8 @@ int kc_plan_feed(struct kc_plan *p, const struct kc_tensor *input, const struct 
 		return 0;
 	KC_ASSERT(p->values[v].home == KC_HOME_SLOT);
 	if (!kc_same_dims(&p->values[v].buf.type, &src->type))
-		return KC_FAIL(KC_ESHAPE, "input %s is fed with another shape", kc_input_name(input));
+		return KC_FAIL(KC_ESHAPE, "input %s is fed with another shape",
+			       kc_input_name(input));
 	kc_copy(&p->values[v].buf, src);
 	return 0;
 }

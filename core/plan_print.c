@@ -31,8 +31,10 @@ static double step_bytes(const struct kc_plan *p, const struct kc_step *s)
 
 void kc_plan_stats(const struct kc_plan *p, struct kc_plan_stats *st)
 {
-	*st = (struct kc_plan_stats){.nodes = kc_graph_size(p->graph), .steps = p->n_steps,
-				     .arena = p->arena_bytes, .packed = p->device->packed_bytes};
+	*st = (struct kc_plan_stats){.nodes = kc_graph_size(p->graph),
+				     .steps = p->n_steps,
+				     .arena = p->arena_bytes,
+				     .packed = p->device->packed_bytes};
 	for (int v = 0; v < p->n_values; v++) {
 		const struct kc_value *x = &p->values[v];
 
@@ -182,7 +184,8 @@ static void print_rows(const struct kc_plan *p, struct row *rows, int n, const c
 	for (int i = 0; i < n; i++)
 		total += rows[i].seconds;
 	qsort(rows, (size_t)n, sizeof *rows, slowest_first);
-	fprintf(f, "%-56s %6s %9s %6s %9s %8s\n", title, "steps", "ms/run", "share", "GFLOP/s", "GB/s");
+	fprintf(f, "%-56s %6s %9s %6s %9s %8s\n", title, "steps", "ms/run", "share", "GFLOP/s",
+		"GB/s");
 	for (int i = 0; i < n && i < 60; i++)
 		fprintf(f, "%-56s %6d %9.3f %5.1f%% %9.1f %8.2f\n", rows[i].key, rows[i].steps,
 			1e3 * rows[i].seconds / runs, total > 0 ? 100 * rows[i].seconds / total : 0,
@@ -193,8 +196,8 @@ static void print_rows(const struct kc_plan *p, struct row *rows, int n, const c
 
 static void operator_key(const struct kc_step *s, char *key, size_t size)
 {
-	snprintf(key, size, "%s%s [%s]", s->op->name, s->node && s->node->backward ? " (backward)" : "",
-		 kernel_name(s));
+	snprintf(key, size, "%s%s [%s]", s->op->name,
+		 s->node && s->node->backward ? " (backward)" : "", kernel_name(s));
 }
 
 static void path_key(const struct kc_step *s, char *key, size_t size)

@@ -17,13 +17,14 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 		kc_plan_print_peak(t->plan, f);
 	}
 	fprintf(f, "device      %s, %s\n", kc_cpu_describe(), t->low ? "bf16" : "float32");
-	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes, s.steps, s.fused);
+	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes,
+		s.steps, s.fused);
 	fprintf(f, "work        %.2f GFLOP a step\n", s.flops / 1e9);
 	fprintf(f, "parameters  %.1f MB, %zu of %zu trained\n", (double)t->params->bytes / 1e6,
 		t->params->trainable, t->params->count);
 	fprintf(f, "packed      %.1f MB of frozen weights\n", (double)s.packed / 1e6);
-	fprintf(f, "arena       %.1f MB (%.1f MB if no buffer were shared)\n", (double)s.arena / 1e6,
-		(double)s.unshared / 1e6);
+	fprintf(f, "arena       %.1f MB (%.1f MB if no buffer were shared)\n",
+		(double)s.arena / 1e6, (double)s.unshared / 1e6);
 	fprintf(f, "inputs      %.1f MB\n", (double)s.slots / 1e6);
 	fprintf(f, "peak        %.1f MB of memory planned for the process\n",
 		(double)kc_run_planned_bytes(r) / 1e6);
@@ -42,20 +43,23 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print_json(const struct kc_run *r, const double *seconds, int n, double total, double waited,
-		       size_t planned, FILE *f)
+static void print_json(const struct kc_run *r, const double *seconds, int n, double total,
+		       double waited, size_t planned, FILE *f)
 {
 	double median = n % 2 ? seconds[n / 2] : 0.5 * (seconds[n / 2 - 1] + seconds[n / 2]);
 	double peak = kc_cpu_peak(r->training.low);
 
-	fprintf(f, "{\"device\": \"%s\", \"precision\": \"%s\", \"steps\": %d,\n", kc_cpu_describe(),
-		r->training.low ? "bf16" : "float32", n);
-	fprintf(f, " \"seconds_median\": %.4f, \"seconds_min\": %.4f, \"seconds_max\": %.4f,\n", median,
-		seconds[0], seconds[n - 1]);
-	fprintf(f, " \"gflop\": %.2f, \"gflops\": %.1f, \"peak_gflops\": %.1f, \"of_peak\": %.3f,\n",
-		r->flops / 1e9, r->flops / median / 1e9, peak / 1e9, peak > 0 ? r->flops / median / peak : 0);
+	fprintf(f, "{\"device\": \"%s\", \"precision\": \"%s\", \"steps\": %d,\n",
+		kc_cpu_describe(), r->training.low ? "bf16" : "float32", n);
+	fprintf(f, " \"seconds_median\": %.4f, \"seconds_min\": %.4f, \"seconds_max\": %.4f,\n",
+		median, seconds[0], seconds[n - 1]);
+	fprintf(f,
+		" \"gflop\": %.2f, \"gflops\": %.1f, \"peak_gflops\": %.1f, \"of_peak\": %.3f,\n",
+		r->flops / 1e9, r->flops / median / 1e9, peak / 1e9,
+		peak > 0 ? r->flops / median / peak : 0);
 	fprintf(f, " \"peak_rss_mb\": %.1f, \"planned_mb\": %.1f, \"data_wait_share\": %.4f}\n",
-		(double)kc_process_bytes("VmHWM") / 1e6, (double)planned / 1e6, total > 0 ? waited / total : 0);
+		(double)kc_process_bytes("VmHWM") / 1e6, (double)planned / 1e6,
+		total > 0 ? waited / total : 0);
 }
 
 static int time_steps(struct kc_run *r, int n, double *seconds, double *total, double *waited)

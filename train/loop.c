@@ -47,8 +47,10 @@ int kc_run_resume_iter(const struct kc_config *c, int64_t *iter)
 	base = base ? base + 1 : path;
 	*iter = strtoll(base, &end, 10);
 	if (end == base || strcmp(end, ".state"))
-		return KC_FAIL(KC_ECONFIG, "path.resume_state: expected auto or a file <iteration>.state, got %s",
-			       path);
+		return KC_FAIL(
+			KC_ECONFIG,
+			"path.resume_state: expected auto or a file <iteration>.state, got %s",
+			path);
 	return 0;
 }
 
@@ -84,9 +86,13 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 		kc_log_say(&r->log, "an older run of this name was moved to %s", archived);
 	if (r->config->ignored)
 		kc_log_say(&r->log, "keys without effect here: %s", r->config->ignored);
-	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_cpu_describe(), t->low ? "bf16" : "float32");
-	kc_log_say(&r->log, "%zu parameters trained, %.2f GFLOP a step, %d steps of the plan, %.0f MB planned",
-		   t->params->trainable, s.flops / 1e9, s.steps, (double)kc_run_planned_bytes(r) / 1e6);
+	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_cpu_describe(),
+		   t->low ? "bf16" : "float32");
+	kc_log_say(
+		&r->log,
+		"%zu parameters trained, %.2f GFLOP a step, %d steps of the plan, %.0f MB planned",
+		t->params->trainable, s.flops / 1e9, s.steps,
+		(double)kc_run_planned_bytes(r) / 1e6);
 	if (resumed)
 		kc_log_say(&r->log, "resumed behind iteration %lld", (long long)r->progress.iter);
 }
@@ -104,7 +110,8 @@ static int begin(struct kc_run *r)
 		rc = kc_experiment_make(&r->experiment, r->config, resumed, &archived);
 	if (!rc)
 		rc = kc_log_open(&r->log, r->experiment.dir, r->config->name,
-				 r->config->tensorboard ? r->experiment.tensorboard : NULL, r->progress.iter);
+				 r->config->tensorboard ? r->experiment.tensorboard : NULL,
+				 r->progress.iter);
 	if (!rc) {
 		say_beginning(r, resumed, archived);
 		say_remembered(r);
@@ -136,10 +143,16 @@ static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 	const struct kc_training *t = &r->training;
 	struct kc_metric values[KC_MAX_TERMS + 1];
 	struct kc_log_step s = {
-		.epoch = r->progress.epoch, .iter = r->progress.iter, .niter = r->config->niter,
-		.lr = kc_schedule_logged(&r->config->schedule, r->progress.iter), .time = seconds,
-		.data_time = waited, .memory = (double)kc_process_bytes("VmRSS"), .values = values,
-		.frames_per_s = (double)(t->window * r->config->data.batch_size * r->config->optimizer.accumulate) /
+		.epoch = r->progress.epoch,
+		.iter = r->progress.iter,
+		.niter = r->config->niter,
+		.lr = kc_schedule_logged(&r->config->schedule, r->progress.iter),
+		.time = seconds,
+		.data_time = waited,
+		.memory = (double)kc_process_bytes("VmRSS"),
+		.values = values,
+		.frames_per_s = (double)(t->window * r->config->data.batch_size *
+					 r->config->optimizer.accumulate) /
 				seconds,
 		.peak = r->peak > 0 ? r->flops / seconds / r->peak : 0,
 	};
@@ -183,9 +196,11 @@ static int on_non_finite(struct kc_run *r)
 
 	say_samples(r);
 	if (policy == KC_NAN_STOP || r->progress.nan_row >= r->config->nan_limit)
-		return KC_FAIL(KC_ENUMERIC, "loss or gradient is not finite in iteration %lld (%lld in a row); the "
-			       "weights are those of the last finite step", (long long)r->progress.iter,
-			       (long long)r->progress.nan_row);
+		return KC_FAIL(
+			KC_ENUMERIC,
+			"loss or gradient is not finite in iteration %lld (%lld in a row); the "
+			"weights are those of the last finite step",
+			(long long)r->progress.iter, (long long)r->progress.nan_row);
 	if (policy == KC_NAN_ROLLBACK && r->saved_iter >= 0)
 		return roll_back(r);
 	return 0;

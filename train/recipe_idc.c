@@ -39,13 +39,14 @@ static int idc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
 	int64_t batch = c->data.batch_size, side = c->data.size;
-	struct kc_siggraph17_args args = {.width = c->network.width, .mask_cent = c->network.mask_cent};
+	struct kc_siggraph17_args args = {.width = c->network.width,
+					  .mask_cent = c->network.mask_cent};
 	struct kc_siggraph17 out;
 	struct kc_tensor *l;
 
 	if (side % KC_SIGGRAPH17_SIDE)
-		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d", (long long)side,
-			       KC_SIGGRAPH17_SIDE);
+		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
+			       (long long)side, KC_SIGGRAPH17_SIDE);
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
 	t->hint = args.hint = kc_input(t->graph, "hint", KC_TYPE(KC_REAL, batch, 2, side, side));
 	t->mask = args.mask = kc_input(t->graph, "mask", KC_TYPE(KC_REAL, batch, 1, side, side));
@@ -55,7 +56,8 @@ static int idc_build(struct kc_training *t)
 	regression(t, out.ab, t->ab);
 	classification(t, out.logits, t->ab);
 	if (!t->loss)
-		return KC_FAIL(KC_ECONFIG, "train: both weights of the losses are 0, nothing is learnt");
+		return KC_FAIL(KC_ECONFIG,
+			       "train: both weights of the losses are 0, nothing is learnt");
 	return 0;
 }
 
@@ -67,7 +69,8 @@ static int idc_open(struct kc_training *t)
 	return kc_plan_build(&t->prepare, t->graph, t->device, &t->ab, 1, &opts);
 }
 
-static int draw_hints(struct kc_training *t, int64_t index, const float *ab, float *hint, float *mask)
+static int draw_hints(struct kc_training *t, int64_t index, const float *ab, float *hint,
+		      float *mask)
 {
 	const struct kc_config *c = t->config;
 	int side = (int)c->data.size;
@@ -75,9 +78,11 @@ static int draw_hints(struct kc_training *t, int64_t index, const float *ab, flo
 	struct kc_hint_args args = kc_hints_published;
 
 	args.stop = c->idc.hint_p;
-	for (int64_t i = 0; i < c->data.batch_size; i++, ab += 2 * pixels, hint += 2 * pixels, mask += pixels)
-		KC_TRY(kc_hints_draw(&args, (uint64_t)c->seed, (uint64_t)(index * c->data.batch_size + i), ab,
-				     side, side, hint, mask));
+	for (int64_t i = 0; i < c->data.batch_size;
+	     i++, ab += 2 * pixels, hint += 2 * pixels, mask += pixels)
+		KC_TRY(kc_hints_draw(&args, (uint64_t)c->seed,
+				     (uint64_t)(index * c->data.batch_size + i), ab, side, side,
+				     hint, mask));
 	return 0;
 }
 
@@ -91,7 +96,8 @@ static int idc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_ba
 	KC_TRY(kc_plan_run(t->prepare));
 	KC_TRY(kc_plan_slot(p, t->hint, &hint));
 	KC_TRY(kc_plan_slot(p, t->mask, &mask));
-	ab = kc_buf_of(kc_alloc((size_t)kc_numel(&t->ab->type) * sizeof(float)), &t->ab->type, KC_CLAST);
+	ab = kc_buf_of(kc_alloc((size_t)kc_numel(&t->ab->type) * sizeof(float)), &t->ab->type,
+		       KC_CLAST);
 	if (!ab.data)
 		return KC_ENOMEM;
 	rc = kc_plan_read(t->prepare, t->ab, &ab);
@@ -102,6 +108,10 @@ static int idc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_ba
 }
 
 const struct kc_recipe kc_recipe_idc = {
-	.name = "idc", .network = "siggraph17", .samples = idc_samples, .build = idc_build,
-	.open = idc_open, .feed = idc_feed,
+	.name = "idc",
+	.network = "siggraph17",
+	.samples = idc_samples,
+	.build = idc_build,
+	.open = idc_open,
+	.feed = idc_feed,
 };

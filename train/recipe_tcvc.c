@@ -17,7 +17,7 @@ enum {
 };
 
 static const char *const term_names[MAX_STEPS] = {
-	"warp_loss", "warp_loss2", "warp_loss3", "warp_loss4", "warp_loss5", "warp_loss6",
+	"warp_loss",  "warp_loss2", "warp_loss3", "warp_loss4",	 "warp_loss5",	"warp_loss6",
 	"warp_loss7", "warp_loss8", "warp_loss9", "warp_loss10", "warp_loss11",
 };
 
@@ -55,7 +55,8 @@ static int tcvc_samples(struct kc_training *t, struct kc_loader_opts *o)
 static void pixel_loss(struct kc_training *t, struct kc_tensor *ab, struct kc_tensor *truth)
 {
 	static const enum kc_pixel_kind kinds[] = {
-		[KC_CRITERION_L1] = KC_PIXEL_L1, [KC_CRITERION_MSE] = KC_PIXEL_MSE,
+		[KC_CRITERION_L1] = KC_PIXEL_L1,
+		[KC_CRITERION_MSE] = KC_PIXEL_MSE,
 		[KC_CRITERION_SMOOTH_L1] = KC_PIXEL_SMOOTH_L1,
 		[KC_CRITERION_CHARBONNIER] = KC_PIXEL_CHARBONNIER,
 	};
@@ -72,8 +73,11 @@ static int tcvc_build(struct kc_training *t)
 	int steps[MAX_STEPS], n = read_steps(c, steps);
 	int64_t batch = c->data.batch_size, side = c->data.size;
 	int64_t per_call = KC_MAX(FLOW_PIXELS / (batch * side * side), INT64_C(1));
-	struct kc_tcvc_args args = {.frames = t->window, .steps = steps, .n_steps = n,
-				    .pairs_per_call = (int)(batch * per_call), .width = c->network.width,
+	struct kc_tcvc_args args = {.frames = t->window,
+				    .steps = steps,
+				    .n_steps = n,
+				    .pairs_per_call = (int)(batch * per_call),
+				    .width = c->network.width,
 				    .train_anchors = c->network.train_key_net};
 	struct kc_tensor *l, *truth;
 	struct kc_tcvc out;
@@ -81,8 +85,8 @@ static int tcvc_build(struct kc_training *t)
 	KC_TRY(n);
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, t->window * batch, 3, side, side));
 	if (c->flow != KC_FLOW_FLOWNET2)
-		args.flows = t->flows = kc_input(t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2,
-									    side, side));
+		args.flows = t->flows = kc_input(
+			t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2, side, side));
 	kc_training_lab(t, &l, &truth);
 	out = kc_tcvc(&t->model, l, &args);
 	pixel_loss(t, out.ab, truth);
@@ -90,13 +94,18 @@ static int tcvc_build(struct kc_training *t)
 		struct kc_tensor *flows = kc_tcvc_step_flows(t->graph, out.flows, steps[i], &args);
 
 		if (!flows)
-			return KC_FAIL(KC_ECONFIG, "train.srl_steps: step %d is longer than a window of %d "
-				       "frames", steps[i], t->window);
-		kc_training_term(t, term_names[i], kc_self_regularize(t->graph, l, out.ab, flows,
-								      c->loss.srl_alpha).loss, c->loss.srl_weight);
+			return KC_FAIL(KC_ECONFIG,
+				       "train.srl_steps: step %d is longer than a window of %d "
+				       "frames",
+				       steps[i], t->window);
+		kc_training_term(
+			t, term_names[i],
+			kc_self_regularize(t->graph, l, out.ab, flows, c->loss.srl_alpha).loss,
+			c->loss.srl_weight);
 	}
 	if (!t->loss)
-		return KC_FAIL(KC_ECONFIG, "train: pixel_weight and srl_weight are both 0, nothing is learnt");
+		return KC_FAIL(KC_ECONFIG,
+			       "train: pixel_weight and srl_weight are both 0, nothing is learnt");
 	return 0;
 }
 
@@ -113,6 +122,9 @@ static int tcvc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_b
 }
 
 const struct kc_recipe kc_recipe_tcvc = {
-	.name = "video_colorization_warp2", .network = "TCVC_IDC", .samples = tcvc_samples,
-	.build = tcvc_build, .feed = tcvc_feed,
+	.name = "video_colorization_warp2",
+	.network = "TCVC_IDC",
+	.samples = tcvc_samples,
+	.build = tcvc_build,
+	.feed = tcvc_feed,
 };

@@ -26,8 +26,11 @@ static void fill_save_args(struct kc_run *r)
 	const struct kc_config *c = r->config;
 
 	r->save = (struct kc_save_args){
-		.dir = r->experiment.dir, .network = r->training.recipe->network, .width = c->network.width,
-		.config_hash = kc_config_hash(c), .seed = c->seed,
+		.dir = r->experiment.dir,
+		.network = r->training.recipe->network,
+		.width = c->network.width,
+		.config_hash = kc_config_hash(c),
+		.seed = c->seed,
 		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,
 			      .milestone = c->logger.milestone_freq},
 	};
@@ -90,8 +93,8 @@ size_t kc_run_planned_bytes(const struct kc_run *r)
 	struct kc_plan_stats s;
 
 	kc_training_stats(&r->training, &s);
-	return kc_process_bytes("VmRSS") + s.arena + s.slots + s.packed + r->training.params->bytes +
-	       BATCHES_AHEAD * batch_bytes(&r->training);
+	return kc_process_bytes("VmRSS") + s.arena + s.slots + s.packed +
+	       r->training.params->bytes + BATCHES_AHEAD * batch_bytes(&r->training);
 }
 
 /* ---- data ---- */
@@ -110,19 +113,38 @@ static enum kc_loader_flow flow_source(const struct kc_training *t)
 	return t->config->flow == KC_FLOW_PACK ? KC_LOADER_PACK : KC_LOADER_DIS;
 }
 
+/* The public code reads the first window of a clip whatever it drew, in these sets alone. */
+static bool is_300_set(const char *name)
+{
+	return name && strstr(name, "_300");
+}
+
 static struct kc_loader_opts loader_opts(struct kc_run *r)
 {
 	const struct kc_config_train_data *d = &r->config->data;
 	const struct kc_training *t = &r->training;
 
 	return (struct kc_loader_opts){
-		.window = t->window, .intervals = d->intervals.v, .n_intervals = d->intervals.n,
-		.random_reverse = d->reverse, .crop = (int)d->size, .flip = d->flip, .rotate = d->rotate,
-		.published_window = r->config->published, .published_symmetry = r->config->published,
-		.shuffle = d->shuffle, .seed = (uint64_t)r->config->seed, .batch = (int)d->batch_size,
-		.workers = (int)d->workers, .depth = BATCHES_AHEAD, .flow = flow_source(t),
-		.dis = KC_DIS_MEDIUM, .pairs = t->pairs, .n_pairs = flow_source(t) ? t->n_pairs : 0,
-		.report = report_damage, .own = r,
+		.window = t->window,
+		.intervals = d->intervals.v,
+		.n_intervals = d->intervals.n,
+		.random_reverse = d->reverse,
+		.crop = (int)d->size,
+		.flip = d->flip,
+		.rotate = d->rotate,
+		.published_window = r->config->published && is_300_set(d->name),
+		.published_symmetry = r->config->published,
+		.shuffle = d->shuffle,
+		.seed = (uint64_t)r->config->seed,
+		.batch = (int)d->batch_size,
+		.workers = (int)d->workers,
+		.depth = BATCHES_AHEAD,
+		.flow = flow_source(t),
+		.dis = KC_DIS_MEDIUM,
+		.pairs = t->pairs,
+		.n_pairs = flow_source(t) ? t->n_pairs : 0,
+		.report = report_damage,
+		.own = r,
 	};
 }
 
@@ -133,7 +155,8 @@ static int use_list(struct kc_run *r)
 	if (!keys)
 		return 0;
 	if (!kc_file_exists(keys)) {
-		kc_log_say(&r->log, "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
+		kc_log_say(&r->log,
+			   "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
 			   keys, r->config->data.root);
 		return 0;
 	}
@@ -146,7 +169,8 @@ int kc_run_open_data(struct kc_run *r)
 	struct kc_loader_stats s;
 
 	if (!r->config->data.root)
-		return KC_FAIL(KC_ECONFIG, "datasets.train.dataroot_GT: no data; expected a folder of clips or "
+		return KC_FAIL(KC_ECONFIG,
+			       "datasets.train.dataroot_GT: no data; expected a folder of clips or "
 			       "a pack file");
 	if (!r->data) {
 		int rc = kc_dataset_open(r->config->data.root, &r->data);
@@ -158,7 +182,8 @@ int kc_run_open_data(struct kc_run *r)
 	KC_TRY(kc_loader_open(r->data, &o, r->progress.cursor, &r->loader));
 	kc_loader_stats(r->loader, &s);
 	if (s.skipped_clips)
-		kc_log_say(&r->log, "%lld clips are too short for a window of %d frames and are skipped",
+		kc_log_say(&r->log,
+			   "%lld clips are too short for a window of %d frames and are skipped",
 			   (long long)s.skipped_clips, r->training.window);
 	return 0;
 }

@@ -6,7 +6,7 @@
 
 /* The arrays of the store that are saved, by the prefix of their tensors' names. */
 struct array {
-	const char *prefix;             /* "" for parameters */
+	const char *prefix; /* "" for parameters */
 	void *data;
 	bool trainable_only;
 };
@@ -103,20 +103,30 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 	const struct kc_checkpoint_part models[] = {{"G", c->model, c->n_model},
 						    {"Gema", c->ema, c->n_ema}};
 	const struct kc_note notes[] = {
-		{"cursor", KC_NOTE_INT, g->cursor, 0, NULL}, {"epoch", KC_NOTE_INT, g->epoch, 0, NULL},
+		{"cursor", KC_NOTE_INT, g->cursor, 0, NULL},
+		{"epoch", KC_NOTE_INT, g->epoch, 0, NULL},
 		{"updates", KC_NOTE_INT, g->updates, 0, NULL},
 		{"nan_total", KC_NOTE_INT, g->nan_total, 0, NULL},
-		{"nan_row", KC_NOTE_INT, g->nan_row, 0, NULL}, {"seed", KC_NOTE_INT, a->seed, 0, NULL},
+		{"nan_row", KC_NOTE_INT, g->nan_row, 0, NULL},
+		{"seed", KC_NOTE_INT, a->seed, 0, NULL},
 		{"config", KC_NOTE_TEXT, 0, 0, hash},
 	};
 	const struct kc_st_pair about[] = {
-		{"model", a->network}, {"width", width}, {"config", hash},
+		{"model", a->network},
+		{"width", width},
+		{"config", hash},
 		{"license", "the trainer's; trained with Kinemacolor"},
 	};
 	struct kc_checkpoint k = {
-		.iter = g->iter, .run = hash, .models = models, .n_models = c->n_ema ? 2 : 1,
-		.state = {NULL, c->state, c->n_state}, .notes = notes, .n_notes = KC_COUNT(notes),
-		.about = about, .n_about = KC_COUNT(about),
+		.iter = g->iter,
+		.run = hash,
+		.models = models,
+		.n_models = c->n_ema ? 2 : 1,
+		.state = {NULL, c->state, c->n_state},
+		.notes = notes,
+		.n_notes = KC_COUNT(notes),
+		.about = about,
+		.n_about = KC_COUNT(about),
 	};
 
 	snprintf(width, sizeof width, "%.17g", a->width);
@@ -170,9 +180,10 @@ static int check_config(const struct kc_save_args *a, const struct kc_saved *k)
 	snprintf(hash, sizeof hash, "%016" PRIx64, a->config_hash);
 	if (saved && !strcmp(saved, hash))
 		return 0;
-	return KC_FAIL(KC_ECONFIG, "%s: iteration %lld was trained under another configuration; give the "
-		       "run another name, or take back the changes that affect results", a->dir,
-		       (long long)k->iter);
+	return KC_FAIL(KC_ECONFIG,
+		       "%s: iteration %lld was trained under another configuration; give the "
+		       "run another name, or take back the changes that affect results",
+		       a->dir, (long long)k->iter);
 }
 
 static int read_checkpoint(const struct kc_save_args *a, struct kc_params *s, struct kc_progress *g,
@@ -185,7 +196,8 @@ static int read_checkpoint(const struct kc_save_args *a, struct kc_params *s, st
 
 	KC_TRY(check_config(a, k));
 	if (!model)
-		return KC_FAIL(KC_EFORMAT, "%s: iteration %lld has no model G", a->dir, (long long)k->iter);
+		return KC_FAIL(KC_EFORMAT, "%s: iteration %lld has no model G", a->dir,
+			       (long long)k->iter);
 	KC_TRY(read_array(s, &master, model));
 	for (size_t i = 0; i < n; i++)
 		KC_TRY(read_array(s, &arrays[i], &k->state));

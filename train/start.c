@@ -34,8 +34,10 @@ static const char *bare_name(const struct kc_param *p, const char *prefix)
 	return p->name + strlen(prefix);
 }
 
-/* Parameters whose names begin with prefix, as destinations; FlowNet 2.0's are not in model files. */
-static int destinations(const struct start *s, const char *prefix, struct kc_load_dest **out, size_t *n)
+/* Parameters whose names begin with prefix, as destinations; FlowNet 2.0's are not in model files.
+ */
+static int destinations(const struct start *s, const char *prefix, struct kc_load_dest **out,
+			size_t *n)
 {
 	struct kc_load_dest *d = kc_calloc(s->params->n, sizeof *d);
 
@@ -79,8 +81,11 @@ static int fill_by_formula(const struct start *s, const char *prefix)
 
 	for (size_t i = 0; i < s->params->n; i++) {
 		struct kc_param *p = s->params->v[i];
-		const struct kc_formula f = {.net = net, .name = p->name, .kind = p->kind,
-					     .ndim = p->type.ndim, .dim = p->type.dim,
+		const struct kc_formula f = {.net = net,
+					     .name = p->name,
+					     .kind = p->kind,
+					     .ndim = p->type.ndim,
+					     .dim = p->type.dim,
 					     .stride = p->stride};
 
 		if (begins_with(p->name, prefix))
@@ -90,8 +95,8 @@ static int fill_by_formula(const struct start *s, const char *prefix)
 }
 
 /* A network that TCVC does not train: from its file, or filled without one. */
-static int start_frozen(const struct start *s, const char *prefix, const char *path, const char *key,
-			const char *what)
+static int start_frozen(const struct start *s, const char *prefix, const char *path,
+			const char *key, const char *what)
 {
 	bool used = false;
 
@@ -103,7 +108,10 @@ static int start_frozen(const struct start *s, const char *prefix, const char *p
 		return say(s, kc_format("%s: random weights, as network_G.init says", what));
 	if (s->c->network.initial == KC_INITIAL_FORMULA) {
 		KC_TRY(fill_by_formula(s, prefix));
-		return say(s, kc_format("%s: weights filled by formula, good for tests and timings only", what));
+		return say(
+			s,
+			kc_format("%s: weights filled by formula, good for tests and timings only",
+				  what));
 	}
 	if (!path)
 		return KC_FAIL(KC_ECONFIG, "%s: no weights; %s names no file", what, key);
@@ -130,25 +138,29 @@ static int start_random(const struct start *s)
 	return 0;
 }
 
-int kc_start(const struct kc_config *c, struct kc_params *params, void (*line)(void *, const char *),
-	     void *own)
+int kc_start(const struct kc_config *c, struct kc_params *params,
+	     void (*line)(void *, const char *), void *own)
 {
 	const struct start s = {c, params, line, own};
 
 	KC_TRY(start_random(&s));
 	if (c->recipe == KC_RECIPE_IDC && c->network.initial == KC_INITIAL_FORMULA) {
 		KC_TRY(fill_by_formula(&s, ""));
-		KC_TRY(say(&s, kc_format("siggraph17: weights filled by formula, good for tests only")));
+		KC_TRY(say(
+			&s,
+			kc_format("siggraph17: weights filled by formula, good for tests only")));
 	}
 	if (c->recipe == KC_RECIPE_TCVC) {
-		KC_TRY(start_frozen(&s, "fea_key.", c->path.pretrain_key_net, "path.pretrain_key_net",
-				    "keyframe network"));
-		KC_TRY(start_frozen(&s, "flow.", c->path.pretrain_flow, "path.pretrain_flow", "FlowNet2"));
+		KC_TRY(start_frozen(&s, "fea_key.", c->path.pretrain_key_net,
+				    "path.pretrain_key_net", "keyframe network"));
+		KC_TRY(start_frozen(&s, "flow.", c->path.pretrain_flow, "path.pretrain_flow",
+				    "FlowNet2"));
 	}
 	if (c->path.pretrain_model)
 		KC_TRY(load(&s, c->path.pretrain_model, "", c->path.strict_load, "start weights"));
 	if (params->ema)
-		memcpy(params->ema, params->master, params->trainable * kc_dtype_size(params->dtype));
+		memcpy(params->ema, params->master,
+		       params->trainable * kc_dtype_size(params->dtype));
 	for (size_t i = 0; i < params->n; i++)
 		kc_param_changed(params->v[i]);
 	return 0;

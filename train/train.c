@@ -26,7 +26,8 @@ static void usage(FILE *f)
 	      "\n"
 	      "  -opt FILE        the configuration (configs/)\n"
 	      "  --set key=value  changes one key, after the file; repeatable\n"
-	      "  --auto-resume    go on from the newest valid checkpoint of that name, if there is one\n"
+	      "  --auto-resume    go on from the newest valid checkpoint of that name, if there is "
+	      "one\n"
 	      "  --dry-run        print the plan, its memory and its FLOPs; train nothing\n"
 	      "  --benchmark N    time N steps, print JSON\n"
 	      "  --profile        print the time of every operator at the end\n"
@@ -35,8 +36,10 @@ static void usage(FILE *f)
 	      "  -v               print what the passes of the plan did\n"
 	      "  -h, --help       this, and every key of the configuration\n"
 	      "\n"
-	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1 (saved, start again with\n"
-	      "--auto-resume), 130 interrupted (saved)\n", f);
+	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1 (saved, start again "
+	      "with\n"
+	      "--auto-resume), 130 interrupted (saved)\n",
+	      f);
 }
 
 static int bad_usage(const char *fmt, const char *what)
@@ -52,11 +55,16 @@ static int parse(int argc, char **argv, struct arguments *a)
 {
 	enum { SET = 256, RESUME, DRY, BENCH, PROFILE, DEVICE, LIST };
 	static const struct option longs[] = {
-		{"opt", required_argument, NULL, 'o'}, {"set", required_argument, NULL, SET},
-		{"auto-resume", no_argument, NULL, RESUME}, {"dry-run", no_argument, NULL, DRY},
-		{"benchmark", required_argument, NULL, BENCH}, {"profile", no_argument, NULL, PROFILE},
-		{"device", required_argument, NULL, DEVICE}, {"list-devices", no_argument, NULL, LIST},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"opt", required_argument, NULL, 'o'},
+		{"set", required_argument, NULL, SET},
+		{"auto-resume", no_argument, NULL, RESUME},
+		{"dry-run", no_argument, NULL, DRY},
+		{"benchmark", required_argument, NULL, BENCH},
+		{"profile", no_argument, NULL, PROFILE},
+		{"device", required_argument, NULL, DEVICE},
+		{"list-devices", no_argument, NULL, LIST},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	int c;
 
@@ -74,12 +82,14 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case BENCH:
 			a->benchmark = (int)strtol(optarg, NULL, 10);
 			if (a->benchmark < 1 || a->benchmark > 100000)
-				return bad_usage("--benchmark: expected a number of steps, got %s", optarg);
+				return bad_usage("--benchmark: expected a number of steps, got %s",
+						 optarg);
 			break;
 		case PROFILE: a->run.profile = true; break;
 		case DEVICE:
 			if (strcmp(optarg, "cpu"))
-				return bad_usage("--device: this build knows cpu only, got %s", optarg);
+				return bad_usage("--device: this build knows cpu only, got %s",
+						 optarg);
 			break;
 		case LIST: a->list_devices = true; break;
 		case 'v': a->run.verbose = true; break;

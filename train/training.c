@@ -7,14 +7,18 @@
 static struct kc_optimizer_args optimizer_args(const struct kc_config *c)
 {
 	static const enum kc_optimizer kinds[] = {
-		[KC_OPTIMIZER_ADAM] = KC_ADAM, [KC_OPTIMIZER_ADAMW] = KC_ADAMW,
+		[KC_OPTIMIZER_ADAM] = KC_ADAM,
+		[KC_OPTIMIZER_ADAMW] = KC_ADAMW,
 		[KC_OPTIMIZER_SGD] = KC_SGD,
 	};
 
 	return (struct kc_optimizer_args){
-		.kind = kinds[c->optimizer.kind], .beta1 = c->optimizer.beta1,
-		.beta2 = c->optimizer.beta2, .eps = c->optimizer.eps,
-		.weight_decay = c->optimizer.weight_decay, .momentum = c->optimizer.momentum,
+		.kind = kinds[c->optimizer.kind],
+		.beta1 = c->optimizer.beta1,
+		.beta2 = c->optimizer.beta2,
+		.eps = c->optimizer.eps,
+		.weight_decay = c->optimizer.weight_decay,
+		.momentum = c->optimizer.momentum,
 		.ema_decay = c->optimizer.ema_decay,
 	};
 }
@@ -116,7 +120,9 @@ static void fetch_terms(struct kc_training *t, struct fetches *f)
 static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph *g,
 		const struct fetches *f)
 {
-	const struct kc_plan_opts opts = {.real = KC_F32, .low = t->low, .profile = t->profile,
+	const struct kc_plan_opts opts = {.real = KC_F32,
+					  .low = t->low,
+					  .profile = t->profile,
 					  .deterministic = t->config->deterministic,
 					  .trace = t->trace};
 
@@ -169,11 +175,13 @@ static int build_plans(struct kc_training *t)
 	struct fetches f = {0};
 	int rc = list_trained(t, t->graph, &r);
 
-	f.v = kc_calloc((size_t)(KC_MAX_TERMS + t->model.n_updates + 8), sizeof(struct kc_tensor *));
+	f.v = kc_calloc((size_t)(KC_MAX_TERMS + t->model.n_updates + 8),
+			sizeof(struct kc_tensor *));
 	if (!f.v)
 		rc = KC_ENOMEM;
 	if (!rc && t->config->optimizer.accumulate > 1)
-		t->loss = kc_scale(t->graph, t->loss, 1.0 / (double)t->config->optimizer.accumulate);
+		t->loss =
+			kc_scale(t->graph, t->loss, 1.0 / (double)t->config->optimizer.accumulate);
 	if (!rc)
 		rc = kc_grad(t->graph, t->loss, NULL, r.value, r.n, r.grad);
 	if (!rc)
@@ -239,8 +247,8 @@ static void set_hyper(struct kc_training *t, double lr, int64_t update)
 	KC_ASSERT(rc >= 0);
 }
 
-static int run_batch(struct kc_training *t, int (*next)(void *, const struct kc_batch **), void *own,
-		     bool first)
+static int run_batch(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
+		     void *own, bool first)
 {
 	double share = 1.0 / (double)t->config->optimizer.accumulate;
 	const struct kc_batch *batch;

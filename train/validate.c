@@ -28,14 +28,16 @@ static int source(void *own, int64_t frame, struct kc_picture *out)
 	return 0;
 }
 
-static int flows(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n, float *flow)
+static int flows(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n,
+		 float *flow)
 {
 	struct check *c = own;
 	size_t pixels = (size_t)size * (size_t)size;
 
 	for (int p = 0; p < n; p++)
 		KC_TRY(kc_dis_run(c->dis, grey + (size_t)pairs[p].from * pixels,
-				  grey + (size_t)pairs[p].to * pixels, size, size, flow + 2 * pixels * (size_t)p));
+				  grey + (size_t)pairs[p].to * pixels, size, size,
+				  flow + 2 * pixels * (size_t)p));
 	return 0;
 }
 
@@ -46,7 +48,8 @@ static int keep_sample(struct check *c, int64_t frame, const struct kc_picture *
 	struct kc_image image = {0};
 	char *dir = kc_format("%s/%s", r->experiment.images, c->clip->name);
 	char *path = dir ? kc_format("%s/%lld_%05lld.png", dir, (long long)r->progress.iter,
-				     (long long)frame) : NULL;
+				     (long long)frame)
+			 : NULL;
 	int rc = path ? kc_dir_make(dir) : KC_ENOMEM;
 
 	if (!rc)
@@ -81,17 +84,22 @@ static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
 
 	return (struct kc_colorizer_args){
 		.network = c->recipe == KC_RECIPE_TCVC ? KC_COLORIZE_TCVC : KC_COLORIZE_FRAMES,
-		.intervals = {(int)c->val.keyframe_interval}, .n_intervals = 1, .size = (int)c->val.size,
-		.width = c->network.width, .mask_cent = c->network.mask_cent,
-		.flownet = c->flow == KC_FLOW_FLOWNET2, .low = r->training.low, .published = c->published,
+		.intervals = {(int)c->val.keyframe_interval},
+		.n_intervals = 1,
+		.size = (int)c->val.size,
+		.width = c->network.width,
+		.mask_cent = c->network.mask_cent,
+		.flownet = c->flow == KC_FLOW_FLOWNET2,
+		.low = r->training.low,
+		.published = c->published,
 	};
 }
 
 static int check_clip(struct check *c, struct kc_colorizer *colorizer, struct kc_mean *psnr,
 		      struct kc_mean *cdc)
 {
-	const struct kc_colorizer_clip clip = {.frames = c->frames, .source = source, .flows = flows,
-					       .sink = sink, .own = c};
+	const struct kc_colorizer_clip clip = {
+		.frames = c->frames, .source = source, .flows = flows, .sink = sink, .own = c};
 	int rc = kc_colorizer_run(colorizer, &clip, NULL);
 
 	if (rc < 0)
@@ -106,8 +114,8 @@ static int64_t limit(int64_t n, int64_t most)
 	return most > 0 ? KC_MIN(n, most) : n;
 }
 
-static int check_all(struct kc_run *r, const struct kc_dataset *data, struct kc_colorizer *colorizer,
-		     struct kc_dis *dis)
+static int check_all(struct kc_run *r, const struct kc_dataset *data,
+		     struct kc_colorizer *colorizer, struct kc_dis *dis)
 {
 	struct kc_mean psnr = {0}, cdc = {0};
 	struct kc_metric values[2];
@@ -124,8 +132,8 @@ static int check_all(struct kc_run *r, const struct kc_dataset *data, struct kc_
 	KC_TRY(rc);
 	values[0] = (struct kc_metric){"val_psnr", kc_mean_get(&psnr)};
 	values[1] = (struct kc_metric){"val_cdc", kc_mean_get(&cdc)};
-	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f", (long long)r->progress.iter,
-		   values[0].value, values[1].value);
+	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f",
+		   (long long)r->progress.iter, values[0].value, values[1].value);
 	return kc_log_values(&r->log, r->progress.iter, values, KC_COUNT(values));
 }
 
