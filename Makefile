@@ -94,6 +94,24 @@ test: all $(BUILD)/test
 bench: $(BUILD)/bench
 	$(BUILD)/bench
 
+lint:
+	sh tools/lint.sh
+
+# The tests under sanitizers (with the leaks of libraries left out), then what needs no run.
+check: lint
+	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined OPT=-O1 $(BUILD)/asan/test
+	ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tests/leaks.supp $(BUILD)/asan/test
+	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability \
+		--suppress=missingIncludeSystem --suppressions-list=tests/cppcheck.supp -I. \
+		$(FOLDERS)
+	$(MAKE) test
+	sh tests/resume.sh
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
+	install $(filter-out %/golden,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install -m 644 configs/*.yml $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
+
 clean:
 	rm -rf $(BUILD) $(BIN)
 
