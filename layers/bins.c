@@ -68,8 +68,8 @@ static void constant_ref(const struct kc_call *call)
 
 const struct kc_op kc_op_constant = {
 	.name = "constant", .flags = KC_OP_NONDIFF, .precision = KC_PREC_FULL,
-	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct constant_attr), .infer = constant_infer,
-	.ref = constant_ref,
+	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct constant_attr),
+	.infer = constant_infer, .ref = constant_ref,
 };
 
 struct kc_tensor *kc_constant(struct kc_graph *g, const double *table, struct kc_type t)
@@ -150,7 +150,8 @@ static void soft_encode_ref(const struct kc_call *call)
 		nearest_bins(kc_get(x, pixel(x, p)), kc_get(x, pixel(x, p) + x->stride[1]), bin, d);
 		for (int q = 0; q < KC_BINS; q++)
 			kc_put(y, pixel(y, p) + q * y->stride[1], 0);
-		for (int k = NEAREST - 1; k >= 0; k--)  /* relative to the nearest: far colours do not vanish */
+		/* Relative to the nearest, so that far colours do not vanish. */
+		for (int k = NEAREST - 1; k >= 0; k--)
 			sum += exp((d[0] - d[k]) / (2 * sigma * sigma));
 		for (int k = 0; k < NEAREST; k++)
 			kc_put(y, pixel(y, p) + bin[k] * y->stride[1],

@@ -9,7 +9,8 @@
 #include <math.h>
 
 static const double xyz_of_rgb[3][3] = {
-	{0.412453, 0.357580, 0.180423}, {0.212671, 0.715160, 0.072169}, {0.019334, 0.119193, 0.950227},
+	{0.412453, 0.357580, 0.180423}, {0.212671, 0.715160, 0.072169},
+	{0.019334, 0.119193, 0.950227},
 };
 static const double rgb_of_xyz[3][3] = {
 	{3.24048134, -1.53715152, -0.49853633}, {-0.96925495, 1.87599, 0.04155593},
@@ -58,8 +59,8 @@ static struct kc_tensor *mix(struct kc_graph *g, const double *m, struct kc_tens
 		      kc_scale(g, x[2], m[2]));
 }
 
-static void rgb_to_lab_expand(struct kc_graph *g, const struct kc_node *node, struct kc_tensor *const *in,
-			      struct kc_tensor **out)
+static void rgb_to_lab_expand(struct kc_graph *g, const struct kc_node *node,
+			      struct kc_tensor *const *in, struct kc_tensor **out)
 {
 	struct kc_tensor *x = in[0], *c[3], *f[3];
 
@@ -80,8 +81,8 @@ static void rgb_to_lab_expand(struct kc_graph *g, const struct kc_node *node, st
 }
 
 /* d is f less its value at black, so that black stays exactly 0 in every precision. */
-static void lab_to_rgb_expand(struct kc_graph *g, const struct kc_node *node, struct kc_tensor *const *in,
-			      struct kc_tensor **out)
+static void lab_to_rgb_expand(struct kc_graph *g, const struct kc_node *node,
+			      struct kc_tensor *const *in, struct kc_tensor **out)
 {
 	struct kc_tensor *c[3], *d[3], *rgb;
 
@@ -93,7 +94,8 @@ static void lab_to_rgb_expand(struct kc_graph *g, const struct kc_node *node, st
 	d[2] = kc_sub(g, d[1], kc_scale(g, c[2], 1.0 / 200));
 	d[2] = kc_pw1(g, KC_PW_clamp, -offset, INFINITY, d[2]);
 	for (int i = 0; i < 3; i++) {
-		struct kc_tensor *f = kc_shift(g, d[i], offset), *cube = kc_mul(g, kc_square(g, f), f);
+		struct kc_tensor *f = kc_shift(g, d[i], offset);
+		struct kc_tensor *cube = kc_mul(g, kc_square(g, f), f);
 
 		c[i] = choose(g, f, lab_knee, cube, kc_scale(g, d[i], 1 / slope));
 		c[i] = kc_scale(g, c[i], white[i]);
@@ -102,7 +104,8 @@ static void lab_to_rgb_expand(struct kc_graph *g, const struct kc_node *node, st
 		d[i] = mix(g, rgb_of_xyz[i], c);
 	rgb = not_below_0(g, kc_concat(g, 1, d, 3));
 	out[0] = choose(g, rgb, linear_knee,
-			kc_pw1(g, KC_PW_affine, 1.055, -0.055, power(g, rgb, linear_knee, 1, 0, 1 / 2.4)),
+			kc_pw1(g, KC_PW_affine, 1.055, -0.055,
+			       power(g, rgb, linear_knee, 1, 0, 1 / 2.4)),
 			kc_scale(g, rgb, 12.92));
 }
 
@@ -118,7 +121,8 @@ static void rgb_to_lab(const double rgb[3], double lab[3])
 	double linear[3], f[3];
 
 	for (int i = 0; i < 3; i++)
-		linear[i] = rgb[i] > srgb_knee ? pow((rgb[i] + 0.055) / 1.055, 2.4) : rgb[i] / 12.92;
+		linear[i] = rgb[i] > srgb_knee ? pow((rgb[i] + 0.055) / 1.055, 2.4)
+					       : rgb[i] / 12.92;
 	for (int i = 0; i < 3; i++) {
 		double t = dot(xyz_of_rgb[i], linear) / white[i];
 
@@ -138,7 +142,8 @@ static double lab_to_linear(const double lab[3], double linear[3])
 	f[0] = lab[1] / 500 + f[1];
 	f[2] = fmax(f[1] - lab[2] / 200, 0);
 	for (int i = 0; i < 3; i++)
-		xyz[i] = white[i] * (f[i] > lab_knee ? f[i] * f[i] * f[i] : (f[i] - offset) / slope);
+		xyz[i] = white[i] *
+			 (f[i] > lab_knee ? f[i] * f[i] * f[i] : (f[i] - offset) / slope);
 	for (int i = 0; i < 3; i++)
 		linear[i] = dot(rgb_of_xyz[i], xyz);
 	return xyz[1];
@@ -189,7 +194,8 @@ static int64_t pixel(const struct kc_buf *b, int64_t p)
 	return at;
 }
 
-static void per_pixel(const struct kc_call *call, void (*convert)(const double from[3], double to[3]))
+static void per_pixel(const struct kc_call *call,
+		      void (*convert)(const double from[3], double to[3]))
 {
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	int64_t pixels = kc_numel(&x->type) / 3;

@@ -31,7 +31,8 @@ static int64_t y_size(const struct kc_conv_attr *a, int j, int64_t x, int64_t k)
 	return room < 0 ? 0 : room / a->stride[j] + 1;
 }
 
-static int check_attr(const struct kc_infer *f, const struct kc_type *image, const struct kc_type *other)
+static int check_attr(const struct kc_infer *f, const struct kc_type *image,
+		      const struct kc_type *other)
 {
 	const struct kc_conv_attr *a = f->attr;
 
@@ -42,7 +43,8 @@ static int check_attr(const struct kc_infer *f, const struct kc_type *image, con
 			       (int)a->nd + 2, image->ndim, other->ndim);
 	for (int j = 0; j < a->nd; j++)
 		if (a->stride[j] < 1 || a->dilation[j] < 1 || a->pad[j] < 0)
-			return KC_FAIL(KC_ESHAPE, "stride and dilation must be 1 or more, pad 0 or more");
+			return KC_FAIL(KC_ESHAPE,
+				       "stride and dilation must be 1 or more, pad 0 or more");
 	return 0;
 }
 
@@ -230,7 +232,8 @@ static double conv_wgrad_flops(const struct kc_node *n)
 	return count(&n->in[0]->type, &n->in[1]->type, &n->out[0].type);
 }
 
-static bool conv_absorb(const void *attr, const struct kc_op *next, const void *next_attr, void *merged)
+static bool conv_absorb(const void *attr, const struct kc_op *next, const void *next_attr,
+			void *merged)
 {
 	struct kc_conv_attr *a = merged;
 

@@ -42,7 +42,8 @@ static struct kc_tensor *weight(struct kc_model *m, const struct kc_conv_args *a
 
 static struct kc_tensor *bias(struct kc_model *m, const struct kc_conv_args *a, int64_t fan)
 {
-	struct kc_param like = {.type = KC_TYPE(KC_REAL, a->out), .kind = KC_PARAM_BIAS, .fan = fan};
+	struct kc_param like = {.type = KC_TYPE(KC_REAL, a->out), .kind = KC_PARAM_BIAS,
+				.fan = fan};
 
 	return a->no_bias ? NULL : kc_parameter(m, "bias", &like);
 }
@@ -113,8 +114,10 @@ struct kc_tensor *kc_deconv_args(struct kc_model *m, const char *name, struct kc
 		if (!check(m, x, &a))
 			continue;
 		like.type = KC_TYPE(KC_REAL, x->type.dim[1], a.out / a.groups, a.k, a.k);
-		like.fan = KC_MAX(like.type.dim[0] / a.groups * a.k * a.k / (a.stride * a.stride), 1);
-		x = kc_deconv_op(m->g, x, weight(m, &a, &like, 1), bias(m, &a, like.fan), &attr, more);
+		like.fan = like.type.dim[0] / a.groups * a.k * a.k / (a.stride * a.stride);
+		like.fan = KC_MAX(like.fan, 1);
+		x = kc_deconv_op(m->g, x, weight(m, &a, &like, 1), bias(m, &a, like.fan),
+				 &attr, more);
 		x = kc_activate(m->g, x, a.act, a.slope);
 	}
 	return x;

@@ -118,7 +118,8 @@ static void conv_b(const void *own, int64_t d, int64_t j, int64_t count, double 
 	int64_t t[3], at;
 
 	unravel(d / g->c, g->nk, t);
-	at = tap_offset(g, t) + d % g->c * g->w->stride[1] + (g->group * g->k + j) * g->w->stride[0];
+	at = tap_offset(g, t) + d % g->c * g->w->stride[1] +
+	     (g->group * g->k + j) * g->w->stride[0];
 	kc_row_read(g->w, at, g->w->stride[0], count, to);
 }
 
@@ -141,7 +142,8 @@ void kc_conv_ref(const struct kc_call *call)
 	for (g.group = 0; g.group < g.attr->groups; g.group++)
 		kc_product_run(&(struct kc_product){
 			.own = &g, .m = g.y->type.dim[0] * volume(g.ny), .n = g.k,
-			.depth = volume(g.nk) * g.c, .a = conv_a, .b = conv_b, .store = conv_store});
+			.depth = volume(g.nk) * g.c, .a = conv_a, .b = conv_b,
+			.store = conv_store});
 }
 
 /*
@@ -222,7 +224,8 @@ static void dgrad_b(const void *own, int64_t d, int64_t j, int64_t count, double
 	int64_t t[3], at;
 
 	phase_tap(g, d / g->k, t);
-	at = tap_offset(g, t) + (g->group * g->k + d % g->k) * g->w->stride[0] + j * g->w->stride[1];
+	at = tap_offset(g, t) + (g->group * g->k + d % g->k) * g->w->stride[0] +
+	     j * g->w->stride[1];
 	kc_row_read(g->w, at, g->w->stride[1], count, to);
 }
 
@@ -279,7 +282,9 @@ static void wgrad_a(const void *own, int64_t i, int64_t d, int64_t count, double
 		for (int64_t r = 0; r < run; r++) {
 			int64_t p = (o[2] + r) * g->stride[2] - g->pad[2] + t[2] * g->dilation[2];
 
-			to[r] = inside && p >= 0 && p < g->nx[2] ? kc_get(g->x, at + p * g->sx[2]) : 0;
+			to[r] = 0;
+			if (inside && p >= 0 && p < g->nx[2])
+				to[r] = kc_get(g->x, at + p * g->sx[2]);
 		}
 		to += run;
 		d += run;
@@ -304,7 +309,8 @@ static void wgrad_store(const void *own, int64_t i, int64_t j, int64_t count, do
 	int64_t t[3], at;
 
 	unravel(i / g->c, g->nk, t);
-	at = tap_offset(g, t) + i % g->c * g->w->stride[1] + (g->group * g->k + j) * g->w->stride[0];
+	at = tap_offset(g, t) + i % g->c * g->w->stride[1] +
+	     (g->group * g->k + j) * g->w->stride[0];
 	kc_row_write(g->w, at, g->w->stride[0], count, c);
 }
 

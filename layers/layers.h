@@ -50,11 +50,12 @@ struct kc_tensor *kc_slice(struct kc_graph *, struct kc_tensor *, int axis, int6
 			   int64_t count, int64_t step);
 /* n equal parts along an axis, as outputs of one node; along axis 0 they are views. */
 void kc_split(struct kc_graph *, struct kc_tensor *, int axis, int n, struct kc_tensor **out);
-struct kc_tensor *kc_subsample(struct kc_graph *, struct kc_tensor *, int64_t step); /* [::s, ::s] */
+/* [::step, ::step] */
+struct kc_tensor *kc_subsample(struct kc_graph *, struct kc_tensor *, int64_t step);
 enum kc_pad_mode { KC_PAD_CONSTANT, KC_PAD_REFLECT, KC_PAD_REPLICATE };
 /* Of the last two axes; negative amounts crop (constant mode only). */
-struct kc_tensor *kc_pad(struct kc_graph *, struct kc_tensor *, enum kc_pad_mode, int left, int right,
-			 int top, int bottom);
+struct kc_tensor *kc_pad(struct kc_graph *, struct kc_tensor *, enum kc_pad_mode, int left,
+			 int right, int top, int bottom);
 struct kc_tensor *kc_flip(struct kc_graph *, struct kc_tensor *, int axis);
 /* N, C*r*r, H, W -> N, C, H*r, W*r */
 struct kc_tensor *kc_pixel_shuffle(struct kc_graph *, struct kc_tensor *, int64_t r);
@@ -68,7 +69,7 @@ struct kc_tensor *kc_take(struct kc_graph *, struct kc_tensor *, struct kc_tenso
 struct kc_tensor *kc_argmax(struct kc_graph *, struct kc_tensor *, int axis);
 
 /* ---- reductions ---- */
-struct kc_tensor *kc_sum(struct kc_graph *, struct kc_tensor *);        /* to a scalar of shape [1] */
+struct kc_tensor *kc_sum(struct kc_graph *, struct kc_tensor *);        /* to shape [1] */
 struct kc_tensor *kc_mean(struct kc_graph *, struct kc_tensor *);       /* likewise */
 struct kc_tensor *kc_sum_axis(struct kc_graph *, struct kc_tensor *, int axis); /* keeps the axis */
 struct kc_tensor *kc_mean_axis(struct kc_graph *, struct kc_tensor *, int axis);
@@ -139,8 +140,8 @@ struct kc_tensor *kc_activate(struct kc_graph *, struct kc_tensor *, enum kc_act
 struct kc_conv_attr {
 	int64_t nd;                             /* spatial dimensions: 1, 2 or 3 */
 	int64_t stride[3], pad[3], dilation[3], groups;
-	int64_t size[3];                        /* of the result, where it is not implied (gradients,
-						 * transposed); else 0 */
+	int64_t size[3];                        /* of the result, where it is not implied
+						 * (gradients, transposed); else 0 */
 	int64_t act;                            /* enum kc_act applied by a fused kernel */
 	double slope;
 };
@@ -149,7 +150,8 @@ struct kc_tensor *kc_conv_op(struct kc_graph *, struct kc_tensor *x, struct kc_t
 struct kc_tensor *kc_deconv_op(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *w,
 			       struct kc_tensor *bias_or_null, const struct kc_conv_attr *,
 			       const int64_t *output_padding);
-struct kc_tensor *kc_matmul(struct kc_graph *, struct kc_tensor *, struct kc_tensor *); /* batched */
+/* 2-D, or 3-D with equal batches. */
+struct kc_tensor *kc_matmul(struct kc_graph *, struct kc_tensor *, struct kc_tensor *);
 
 /* ---- training step: state writers ---- */
 /* 1 if every element of every input is finite, else 0; shape [1]. */
@@ -175,16 +177,17 @@ struct kc_tensor *kc_linear_op(struct kc_graph *, struct kc_tensor *x, struct kc
 struct kc_tensor *kc_linear(struct kc_model *, const char *name, struct kc_tensor *x, int64_t out);
 
 /* ---- normalisations on given values; eps 1e-5; vectors have one element per channel ---- */
-struct kc_tensor *kc_batch_norm_eval(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *weight,
-				     struct kc_tensor *bias, struct kc_tensor *mean,
-				     struct kc_tensor *var);
+struct kc_tensor *kc_batch_norm_eval(struct kc_graph *, struct kc_tensor *x,
+				     struct kc_tensor *weight, struct kc_tensor *bias,
+				     struct kc_tensor *mean, struct kc_tensor *var);
 /* mean and var (biased) are those of the batch, shaped (1, C, 1, ...). */
-struct kc_tensor *kc_batch_norm_train(struct kc_graph *, struct kc_tensor *x, struct kc_tensor *weight,
-				      struct kc_tensor *bias, struct kc_tensor **mean,
-				      struct kc_tensor **var);
+struct kc_tensor *kc_batch_norm_train(struct kc_graph *, struct kc_tensor *x,
+				      struct kc_tensor *weight, struct kc_tensor *bias,
+				      struct kc_tensor **mean, struct kc_tensor **var);
 /* Per sample and channel; weight and bias both or neither. */
 struct kc_tensor *kc_instance_norm(struct kc_graph *, struct kc_tensor *x,
-				   struct kc_tensor *weight_or_null, struct kc_tensor *bias_or_null);
+				   struct kc_tensor *weight_or_null,
+				   struct kc_tensor *bias_or_null);
 /*
  * w / sigma with sigma = u^T W v, W being w as a matrix whose rows are dimension dim (0, or 1 for
  * transposed convolutions).  v NULL: one power iteration from u gives u and v (Miyato et al.,
@@ -201,11 +204,13 @@ struct kc_tensor *kc_l2_normalise(struct kc_graph *, struct kc_tensor *x, double
 /* ---- pooling of the last two axes; 0 means stride k, no pad ---- */
 struct kc_pool_args { int64_t k, stride, pad; bool exclude_pad; };
 /* The first maximum of a window takes the gradient. */
-struct kc_tensor *kc_max_pool_args(struct kc_graph *, struct kc_tensor *, const struct kc_pool_args *);
+struct kc_tensor *kc_max_pool_args(struct kc_graph *, struct kc_tensor *,
+				   const struct kc_pool_args *);
 #define kc_max_pool(g, x, ...) \
 	kc_max_pool_args((g), (x), &(struct kc_pool_args){__VA_ARGS__})
 /* Mean of the window; zeros of the padding count unless exclude_pad. */
-struct kc_tensor *kc_avg_pool_args(struct kc_graph *, struct kc_tensor *, const struct kc_pool_args *);
+struct kc_tensor *kc_avg_pool_args(struct kc_graph *, struct kc_tensor *,
+				   const struct kc_pool_args *);
 #define kc_avg_pool(g, x, ...) \
 	kc_avg_pool_args((g), (x), &(struct kc_pool_args){__VA_ARGS__})
 /* Means of windows floor(i in/out) .. ceil((i + 1) in/out) - 1; (1, 1) is the global mean. */
@@ -234,13 +239,17 @@ struct kc_tensor *kc_annealed_mean(struct kc_graph *, struct kc_tensor *logits, 
 /* ---- recurrent cells and attention, on given values ---- */
 /* torch.nn.LSTM: gates i, f, g, o; h and c are replaced. */
 struct kc_lstm { struct kc_tensor *w_ih, *w_hh, *b_ih, *b_hh; };
-void kc_lstm_step(struct kc_graph *, const struct kc_lstm *, struct kc_tensor *x, struct kc_tensor **h,
-		  struct kc_tensor **c);
-/* Convolutional LSTM (Lai et al., 2018): gates i, f, o, g from a same-padded convolution of (x, h). */
+void kc_lstm_step(struct kc_graph *, const struct kc_lstm *, struct kc_tensor *x,
+		  struct kc_tensor **h, struct kc_tensor **c);
+/*
+ * Convolutional LSTM (Lai et al., 2018): gates i, f, o, g from a same-padded convolution of
+ * (x, h).
+ */
 void kc_conv_lstm_step(struct kc_graph *, struct kc_tensor *w, struct kc_tensor *bias,
 		       struct kc_tensor *x, struct kc_tensor **h, struct kc_tensor **c);
 /* gain * attention(x) + x over all positions; q, k, v are 1x1 convolutions (SAGAN). */
 struct kc_attention { struct kc_tensor *wq, *bq, *wk, *bk, *wv, *bv, *gain; };
-struct kc_tensor *kc_self_attention(struct kc_graph *, const struct kc_attention *, struct kc_tensor *x);
+struct kc_tensor *kc_self_attention(struct kc_graph *, const struct kc_attention *,
+				    struct kc_tensor *x);
 
 #endif

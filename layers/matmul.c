@@ -16,7 +16,8 @@ static int matmul_infer(struct kc_infer *f)
 
 	if (n < 2 || n > 3 || b->ndim != n || (n == 3 && a->dim[0] != b->dim[0]) ||
 	    a->dim[n - 1 - ta] != b->dim[n - 2 + tb])
-		return KC_FAIL(KC_ESHAPE, "%s%s times %s%s", kc_dims_text(a, s), ta ? " transposed" : "",
+		return KC_FAIL(KC_ESHAPE, "%s%s times %s%s", kc_dims_text(a, s),
+			       ta ? " transposed" : "",
 			       kc_dims_text(b, t), tb ? " transposed" : "");
 	f->out[0] = *a;
 	f->out[0].dtype = KC_REAL;
@@ -32,9 +33,11 @@ static void matmul_grad(struct kc_grad_ctx *c)
 	struct kc_tensor *a = c->in[0], *b = c->in[1], *gy = c->gy[0];
 
 	if (c->need[0])
-		c->gx[0] = ta ? kc_matmul_t(c->g, b, gy, tb, true) : kc_matmul_t(c->g, gy, b, false, !tb);
+		c->gx[0] = ta ? kc_matmul_t(c->g, b, gy, tb, true)
+			      : kc_matmul_t(c->g, gy, b, false, !tb);
 	if (c->need[1])
-		c->gx[1] = tb ? kc_matmul_t(c->g, gy, a, true, ta) : kc_matmul_t(c->g, a, gy, !ta, false);
+		c->gx[1] = tb ? kc_matmul_t(c->g, gy, a, true, ta)
+			      : kc_matmul_t(c->g, a, gy, !ta, false);
 }
 
 struct matrix {
@@ -48,7 +51,8 @@ static struct matrix matrix_of(const struct kc_buf *b, int64_t batch, bool trans
 {
 	int n = b->type.ndim;
 	struct matrix m = {.buf = b, .at = n == 3 ? batch * b->stride[0] : 0,
-			   .row = b->stride[n - 2 + transposed], .column = b->stride[n - 1 - transposed]};
+			   .row = b->stride[n - 2 + transposed],
+			   .column = b->stride[n - 1 - transposed]};
 
 	return m;
 }
@@ -87,7 +91,8 @@ static void matmul_ref(const struct kc_call *call)
 
 		kc_product_run(&(struct kc_product){
 			.own = &m, .m = c->dim[n - 2], .n = c->dim[n - 1],
-			.depth = a->dim[n - 1 - (at->transpose_a != 0)], .a = matmul_a, .b = matmul_b,
+			.depth = a->dim[n - 1 - (at->transpose_a != 0)],
+			.a = matmul_a, .b = matmul_b,
 			.store = matmul_store});
 	}
 }

@@ -11,7 +11,8 @@
 #include <math.h>
 
 static const struct kc_opt correlation_rows[] = {
-	KC_ATTR(kc_correlation_attr, max_displacement, INT), KC_ATTR(kc_correlation_attr, step, INT),
+	KC_ATTR(kc_correlation_attr, max_displacement, INT),
+	KC_ATTR(kc_correlation_attr, step, INT),
 };
 
 static int64_t displacements(const struct kc_correlation_attr *a)
@@ -48,7 +49,8 @@ static int correlation_part_infer(struct kc_infer *f)
 	char a[96], b[96];
 
 	KC_TRY(check_attr(attr));
-	if (g->ndim != 4 || x->ndim != 4 || g->dim[1] != displacements(attr) * displacements(attr) ||
+	if (g->ndim != 4 || x->ndim != 4 ||
+	    g->dim[1] != displacements(attr) * displacements(attr) ||
 	    g->dim[0] != x->dim[0] || g->dim[2] != x->dim[2] || g->dim[3] != x->dim[3])
 		return KC_FAIL(KC_ESHAPE, "%s and %s", kc_dims_text(g, a), kc_dims_text(x, b));
 	f->out[0] = *x;
@@ -134,7 +136,8 @@ static void part(const struct kc_call *call, int sign)
 
 	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < y->type.dim[0] * channels * h * w; p++) {
-		int64_t n = p / (channels * h * w), c = p / (h * w) % channels, i = p / w % h, j = p % w;
+		int64_t n = p / (channels * h * w), c = p / (h * w) % channels;
+		int64_t i = p / w % h, j = p % w;
 		double sum = 0;
 
 		for (int64_t d = 0; d < g->type.dim[1]; d++) {
@@ -145,7 +148,8 @@ static void part(const struct kc_call *call, int sign)
 				continue;
 			at = sign > 0 ? pixel(g, n, i, j) : pixel(g, n, i - dy, j - dx);
 			sum += kc_get(g, at + d * g->stride[1]) *
-			       kc_get(x, pixel(x, n, i + sign * dy, j + sign * dx) + c * x->stride[1]);
+			       kc_get(x, pixel(x, n, i + sign * dy, j + sign * dx) +
+				      c * x->stride[1]);
 		}
 		kc_put(y, pixel(y, n, i, j) + c * y->stride[1], sum / (double)channels);
 	}

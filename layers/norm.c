@@ -76,7 +76,8 @@ static struct kc_tensor *inverse_root(struct kc_graph *g, struct kc_tensor *var)
 }
 
 /* A vector of channels shaped like t. */
-static struct kc_tensor *per_channel(struct kc_graph *g, struct kc_tensor *v, const struct kc_type *t)
+static struct kc_tensor *per_channel(struct kc_graph *g, struct kc_tensor *v,
+				     const struct kc_type *t)
 {
 	return kc_reshape(g, v, t->ndim, t->dim);
 }
@@ -99,9 +100,9 @@ static void follow(struct kc_model *m, struct kc_tensor *statistic, struct kc_te
 	kc_model_update(m, kc_tensor_param(statistic), kc_add(g, old, kc_scale(g, v, 0.1)));
 }
 
-struct kc_tensor *kc_batch_norm_eval(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *weight,
-				     struct kc_tensor *bias, struct kc_tensor *mean,
-				     struct kc_tensor *var)
+struct kc_tensor *kc_batch_norm_eval(struct kc_graph *g, struct kc_tensor *x,
+				     struct kc_tensor *weight, struct kc_tensor *bias,
+				     struct kc_tensor *mean, struct kc_tensor *var)
 {
 	struct kc_tensor *scale, *shift;
 	struct kc_type t;
@@ -114,9 +115,9 @@ struct kc_tensor *kc_batch_norm_eval(struct kc_graph *g, struct kc_tensor *x, st
 	return kc_pw3(g, KC_PW_fma, 0, 0, x, per_channel(g, scale, &t), per_channel(g, shift, &t));
 }
 
-struct kc_tensor *kc_batch_norm_train(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *weight,
-				      struct kc_tensor *bias, struct kc_tensor **mean,
-				      struct kc_tensor **var)
+struct kc_tensor *kc_batch_norm_train(struct kc_graph *g, struct kc_tensor *x,
+				      struct kc_tensor *weight, struct kc_tensor *bias,
+				      struct kc_tensor **mean, struct kc_tensor **var)
 {
 	struct kc_tensor *scale;
 	struct moments s;
@@ -157,9 +158,10 @@ static struct batch_norm parameters(struct kc_model *m, int64_t channels)
 
 static struct kc_tensor *train(struct kc_model *m, struct kc_tensor *x, const struct batch_norm *p)
 {
-	struct kc_tensor *mean, *var, *y = kc_batch_norm_train(m->g, x, p->weight, p->bias, &mean, &var);
+	struct kc_tensor *mean, *var, *y;
 	double n = (double)kc_numel(&x->type) / (double)x->type.dim[1];
 
+	y = kc_batch_norm_train(m->g, x, p->weight, p->bias, &mean, &var);
 	if (kc_is_poison(y) || kc_is_poison(p->count))
 		return y;
 	follow(m, p->mean, mean);
@@ -177,7 +179,8 @@ struct kc_tensor *kc_batch_norm(struct kc_model *m, const char *name, struct kc_
 	if (x->type.ndim < 2)
 		return kc_graph_fail(m->g, "%s: batch norm expects channels in dimension 1", name);
 	if (m->train && kc_numel(&x->type) <= x->type.dim[1])
-		return kc_graph_fail(m->g, "%s: batch norm needs more than one value per channel", name);
+		return kc_graph_fail(m->g, "%s: batch norm needs more than one value per channel",
+				     name);
 	KC_SCOPE(m->g, name) {
 		p = parameters(m, x->type.dim[1]);
 		x = m->train ? train(m, x, &p)
@@ -186,8 +189,8 @@ struct kc_tensor *kc_batch_norm(struct kc_model *m, const char *name, struct kc_
 	return x;
 }
 
-struct kc_tensor *kc_instance_norm(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *weight,
-				   struct kc_tensor *bias)
+struct kc_tensor *kc_instance_norm(struct kc_graph *g, struct kc_tensor *x,
+				   struct kc_tensor *weight, struct kc_tensor *bias)
 {
 	struct kc_type t, c;
 	struct moments s;
@@ -213,8 +216,8 @@ static struct kc_tensor *unit(struct kc_graph *g, struct kc_tensor *x)
 	return kc_div(g, x, kc_pw1(g, KC_PW_clamp, 1e-12, INFINITY, norm));
 }
 
-void kc_spectral_norm(struct kc_graph *g, struct kc_tensor *w, struct kc_tensor *u, struct kc_tensor *v,
-		      int dim, struct kc_spectral *out)
+void kc_spectral_norm(struct kc_graph *g, struct kc_tensor *w, struct kc_tensor *u,
+		      struct kc_tensor *v, int dim, struct kc_spectral *out)
 {
 	int64_t rows = w->type.dim[dim], columns = rows ? kc_numel(&w->type) / rows : 0;
 	struct kc_type column = KC_TYPE(KC_REAL, rows, 1), row = KC_TYPE(KC_REAL, 1, columns);

@@ -52,6 +52,17 @@ static void max_pool_grad(struct kc_grad_ctx *c)
 		c->gx[0] = plane_put(c->g, c->gy[0], index, &c->in[0]->type);
 }
 
+static int64_t plane_at(const struct kc_buf *b, int64_t plane)
+{
+	return plane / b->type.dim[1] * b->stride[0] + plane % b->type.dim[1] * b->stride[1];
+}
+
+/* Element i of the plane at `from`, in row-major order. */
+static int64_t place(const struct kc_buf *b, int64_t from, int64_t i)
+{
+	return from + i / b->type.dim[3] * b->stride[2] + i % b->type.dim[3] * b->stride[3];
+}
+
 /* NaN counts as a maximum, as in PyTorch, so that it is seen. */
 static void max_pool_cell(const struct kc_call *call, int64_t from, const int64_t at[2], int64_t to,
 			  int64_t to_index)
@@ -81,18 +92,14 @@ static void max_pool_ref(const struct kc_call *call)
 	const int64_t *d = y->type.dim;
 
 	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
-	for (int64_t p = 0; p < d[0] * d[1]; p++) {
-		int64_t n = p / d[1], c = p % d[1];
-
+	for (int64_t p = 0; p < d[0] * d[1]; p++)
 		for (int64_t i = 0; i < d[2]; i++)
 			for (int64_t j = 0; j < d[3]; j++)
-				max_pool_cell(call, n * x->stride[0] + c * x->stride[1],
-					      (int64_t[]){i * a->stride - a->pad, j * a->stride - a->pad},
-					      n * y->stride[0] + c * y->stride[1] + i * y->stride[2] +
-					      j * y->stride[3],
-					      n * index->stride[0] + c * index->stride[1] +
-					      i * index->stride[2] + j * index->stride[3]);
-	}
+				max_pool_cell(call, plane_at(x, p),
+					      (int64_t[]){i * a->stride - a->pad,
+							  j * a->stride - a->pad},
+					      place(y, plane_at(y, p), i * d[3] + j),
+					      place(index, plane_at(index, p), i * d[3] + j));
 }
 
 /* ---- the pair of moves within planes ---- */
@@ -101,7 +108,8 @@ static int check_plane(const struct kc_type *x, const struct kc_type *index)
 {
 	char a[96], b[96];
 
-	if (x->ndim != 4 || index->ndim != 4 || index->dtype != KC_I32 || x->dim[0] != index->dim[0] ||
+	if (x->ndim != 4 || index->ndim != 4 || index->dtype != KC_I32 ||
+	    x->dim[0] != index->dim[0] ||
 	    x->dim[1] != index->dim[1])
 		return KC_FAIL(KC_ESHAPE, "values %s and places %s", kc_dims_text(x, a),
 			       kc_dims_text(index, b));
@@ -147,17 +155,6 @@ static void plane_put_grad(struct kc_grad_ctx *c)
 				    (struct kc_tensor *[]){c->gy[0], c->in[1]}, 2);
 }
 
-/* Element i of the plane at `from`, in row-major order. */
-static int64_t place(const struct kc_buf *b, int64_t from, int64_t i)
-{
-	return from + i / b->type.dim[3] * b->stride[2] + i % b->type.dim[3] * b->stride[3];
-}
-
-static int64_t plane_at(const struct kc_buf *b, int64_t plane)
-{
-	return plane / b->type.dim[1] * b->stride[0] + plane % b->type.dim[1] * b->stride[1];
-}
-
 static void plane_take_ref(const struct kc_call *call)
 {
 	const struct kc_buf *x = &call->in[0], *index = &call->in[1], *y = &call->out[0];
@@ -168,7 +165,8 @@ static void plane_take_ref(const struct kc_call *call)
 		for (int64_t i = 0; i < area; i++) {
 			int64_t at = (int64_t)kc_get(index, place(index, plane_at(index, p), i));
 
-			kc_put(y, place(y, plane_at(y, p), i), kc_get(x, place(x, plane_at(x, p), at)));
+			kc_put(y, place(y, plane_at(y, p), i),
+			       kc_get(x, place(x, plane_at(x, p), at)));
 		}
 }
 
@@ -197,12 +195,14 @@ const struct kc_op kc_op_max_pool = {
 };
 const struct kc_op kc_op_plane_take = {
 	.name = "plane_take", .n_in_min = 2, .n_in_max = 2, .precision = KC_PREC_FIRST,
-	.attr_size = sizeof(struct kc_plane_attr), .attrs = plane_rows, .n_attrs = KC_COUNT(plane_rows),
+	.attr_size = sizeof(struct kc_plane_attr), .attrs = plane_rows,
+	.n_attrs = KC_COUNT(plane_rows),
 	.infer = plane_take_infer, .grad = plane_take_grad, .ref = plane_take_ref,
 };
 const struct kc_op kc_op_plane_put = {
 	.name = "plane_put", .n_in_min = 2, .n_in_max = 2, .precision = KC_PREC_FIRST,
-	.attr_size = sizeof(struct kc_plane_attr), .attrs = plane_rows, .n_attrs = KC_COUNT(plane_rows),
+	.attr_size = sizeof(struct kc_plane_attr), .attrs = plane_rows,
+	.n_attrs = KC_COUNT(plane_rows),
 	.infer = plane_put_infer, .grad = plane_put_grad, .ref = plane_put_ref,
 };
 

@@ -85,7 +85,7 @@ void kc_product_run(const struct kc_product *p)
 {
 	int64_t rows = (p->m + TILE - 1) / TILE, columns = (p->n + TILE - 1) / TILE;
 
-	#pragma omp parallel for schedule(dynamic) if (p->m * p->n * p->depth > 1 << 17)
+	#pragma omp parallel for schedule(dynamic) if (p->m * p->n * p->depth > 1 << 20)
 	for (int64_t t = 0; t < rows * columns; t++)
 		tile(p, t / columns * TILE, t % columns * TILE);
 }

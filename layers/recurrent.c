@@ -5,12 +5,13 @@
 static void cell(struct kc_graph *g, struct kc_tensor *i, struct kc_tensor *f, struct kc_tensor *o,
 		 struct kc_tensor *update, struct kc_tensor **h, struct kc_tensor **c)
 {
-	*c = kc_add(g, kc_mul(g, kc_sigmoid(g, f), *c), kc_mul(g, kc_sigmoid(g, i), kc_tanh(g, update)));
+	*c = kc_add(g, kc_mul(g, kc_sigmoid(g, f), *c),
+		    kc_mul(g, kc_sigmoid(g, i), kc_tanh(g, update)));
 	*h = kc_mul(g, kc_sigmoid(g, o), kc_tanh(g, *c));
 }
 
-void kc_lstm_step(struct kc_graph *g, const struct kc_lstm *w, struct kc_tensor *x, struct kc_tensor **h,
-		  struct kc_tensor **c)
+void kc_lstm_step(struct kc_graph *g, const struct kc_lstm *w, struct kc_tensor *x,
+		  struct kc_tensor **h, struct kc_tensor **c)
 {
 	struct kc_tensor *gate[4];
 
@@ -39,7 +40,8 @@ static struct kc_tensor *project(struct kc_graph *g, struct kc_tensor *x, struct
 	return kc_reshape(g, y, 3, (int64_t[]){d[0], w->type.dim[0], d[2] * d[3]});
 }
 
-struct kc_tensor *kc_self_attention(struct kc_graph *g, const struct kc_attention *w, struct kc_tensor *x)
+struct kc_tensor *kc_self_attention(struct kc_graph *g, const struct kc_attention *w,
+				    struct kc_tensor *x)
 {
 	struct kc_tensor *q = project(g, x, w->wq, w->bq), *k = project(g, x, w->wk, w->bk);
 	struct kc_tensor *v = project(g, x, w->wv, w->bv), *p, *y;

@@ -10,7 +10,7 @@
 /* Worth the threads' waking up. */
 static inline bool kc_is_large(const struct kc_type *t)
 {
-	return kc_numel(t) > 1 << 12;
+	return kc_numel(t) > 1 << 14;
 }
 
 /* Elements of one row; 1 for a scalar. */

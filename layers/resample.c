@@ -103,7 +103,8 @@ static void add(struct cell *s, const struct kc_buf *x, int64_t at, int64_t n, d
 		s->sum[c] += weight * s->row[c];
 }
 
-static void gather(const struct kc_call *call, int64_t n, int64_t i, int64_t j, const struct kc_taps *ty)
+static void gather(const struct kc_call *call, int64_t n, int64_t i, int64_t j,
+		   const struct kc_taps *ty)
 {
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	struct kc_taps tx = kc_resample_taps(call->attr, 1, j);
@@ -141,7 +142,8 @@ static void resample_ref(const struct kc_call *call)
 /* The out elements that read element i of the in side: a range, because taps never go back. */
 struct readers { int64_t first, end; };
 
-static struct readers readers_of(const struct kc_resample_attr *a, int axis, int64_t i, int64_t start)
+static struct readers readers_of(const struct kc_resample_attr *a, int axis, int64_t i,
+				 int64_t start)
 {
 	struct readers r = {.first = start};
 	struct kc_taps t;
@@ -180,7 +182,8 @@ static void gather_back(const struct kc_call *call, int64_t n, int64_t i, int64_
 		for (int64_t p = ry.first; p < ry.end; p++)
 			for (int64_t q = rx.first; q < rx.end; q++)
 				add(&s, x, from + p * x->stride[2] + q * x->stride[3], some,
-				    weight_at(call->attr, 0, p, i) * weight_at(call->attr, 1, q, j));
+				    weight_at(call->attr, 0, p, i) *
+				    weight_at(call->attr, 1, q, j));
 		kc_row_write(y, n * y->stride[0] + c * y->stride[1] + i * y->stride[2] +
 			     j * y->stride[3], y->stride[1], some, s.sum);
 	}
@@ -203,15 +206,16 @@ static void resample_back_ref(const struct kc_call *call)
 }
 
 const struct kc_op kc_op_resample = {
-	.name = "resample", .n_in_min = 1, .n_in_max = 1, .attr_size = sizeof(struct kc_resample_attr),
-	.attrs = resample_rows, .n_attrs = KC_COUNT(resample_rows), .infer = resample_infer,
-	.grad = resample_grad, .ref = resample_ref,
+	.name = "resample", .n_in_min = 1, .n_in_max = 1,
+	.attr_size = sizeof(struct kc_resample_attr), .attrs = resample_rows,
+	.n_attrs = KC_COUNT(resample_rows), .infer = resample_infer, .grad = resample_grad,
+	.ref = resample_ref,
 };
 const struct kc_op kc_op_resample_back = {
 	.name = "resample_back", .n_in_min = 1, .n_in_max = 1,
 	.attr_size = sizeof(struct kc_resample_attr), .attrs = resample_rows,
-	.n_attrs = KC_COUNT(resample_rows), .infer = resample_back_infer, .grad = resample_back_grad,
-	.ref = resample_back_ref,
+	.n_attrs = KC_COUNT(resample_rows), .infer = resample_back_infer,
+	.grad = resample_back_grad, .ref = resample_back_ref,
 };
 
 /* ---- what models call ---- */
@@ -242,7 +246,8 @@ struct kc_tensor *kc_resize_bilinear(struct kc_graph *g, struct kc_tensor *x, in
 	return resize(g, x, h, w, align_corners ? KC_BILINEAR_CORNERS : KC_BILINEAR);
 }
 
-struct kc_tensor *kc_adaptive_avg_pool(struct kc_graph *g, struct kc_tensor *x, int64_t h, int64_t w)
+struct kc_tensor *kc_adaptive_avg_pool(struct kc_graph *g, struct kc_tensor *x, int64_t h,
+				       int64_t w)
 {
 	return resize(g, x, h, w, KC_ADAPTIVE);
 }

@@ -87,7 +87,8 @@ static struct kc_tensor *along(struct kc_graph *g, const struct kc_sample_attr *
 						  (struct kc_tensor *[]){image, at}, 2)), &t);
 }
 
-static struct kc_tensor *by_position(struct kc_grad_ctx *c, struct kc_tensor *image, struct kc_tensor *y)
+static struct kc_tensor *by_position(struct kc_grad_ctx *c, struct kc_tensor *image,
+				     struct kc_tensor *y)
 {
 	const struct kc_sample_attr *a = c->node->attr;
 	struct kc_tensor *at = c->in[1];
@@ -115,13 +116,17 @@ static void sample_back_grad(struct kc_grad_ctx *c)
 
 /* ---- reference ---- */
 
-static struct kc_corners corners_at(const struct kc_sample_attr *a, const struct kc_buf *at, int64_t n,
-				    int64_t i, int64_t j)
+static struct kc_corners corners_at(const struct kc_sample_attr *a, const struct kc_buf *at,
+				    int64_t n, int64_t i, int64_t j)
 {
 	int64_t from = n * at->stride[0] + i * at->stride[2] + j * at->stride[3];
 	double x = kc_get(at, from), y = kc_get(at, from + at->stride[1]);
 
-	return kc_sample_corners(a, a->relative ? x + (double)j : x, a->relative ? y + (double)i : y);
+	if (a->relative) {
+		x += (double)j;
+		y += (double)i;
+	}
+	return kc_sample_corners(a, x, y);
 }
 
 static void sample_ref(const struct kc_call *call)
@@ -166,13 +171,16 @@ static void scatter(const struct kc_call *call, int64_t n, int64_t c0, int64_t c
 		struct kc_corners k = corners_at(call->attr, at, n, i, j);
 
 		for (int q = 0; q < 4; q++) {
-			int64_t to = n * y->stride[0] + k.y[q >> 1] * y->stride[2] + k.x[q & 1] * y->stride[3];
+			int64_t to = n * y->stride[0] + k.y[q >> 1] * y->stride[2] +
+				     k.x[q & 1] * y->stride[3];
+			double weight = k.wx[q & 1] * k.wy[q >> 1];
 
 			if (k.x[q & 1] < 0 || k.y[q >> 1] < 0)
 				continue;
 			for (int64_t c = c0; c < c1; c++)
-				kc_put(y, to + c * y->stride[1], kc_get(y, to + c * y->stride[1]) +
-				       k.wx[q & 1] * k.wy[q >> 1] * kc_get(x, from + c * x->stride[1]));
+				kc_put(y, to + c * y->stride[1],
+				       kc_get(y, to + c * y->stride[1]) +
+				       weight * kc_get(x, from + c * x->stride[1]));
 		}
 	}
 }
@@ -184,14 +192,16 @@ static void sample_back_ref(const struct kc_call *call)
 
 	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t b = 0; b < call->out[0].type.dim[0] * blocks; b++)
-		scatter(call, b / blocks, b % blocks * SOME, KC_MIN((b % blocks + 1) * SOME, channels));
+		scatter(call, b / blocks, b % blocks * SOME,
+			KC_MIN((b % blocks + 1) * SOME, channels));
 }
 
 /* Positions keep their precision, whatever the image's is. */
 const struct kc_op kc_op_sample = {
 	.name = "sample", .n_in_min = 2, .n_in_max = 2, .precision = KC_PREC_FIRST,
 	.attr_size = sizeof(struct kc_sample_attr), .attrs = sample_rows,
-	.n_attrs = KC_COUNT(sample_rows), .infer = sample_infer, .grad = sample_grad, .ref = sample_ref,
+	.n_attrs = KC_COUNT(sample_rows), .infer = sample_infer, .grad = sample_grad,
+	.ref = sample_ref,
 };
 /* Many values may meet in one pixel: float32 sums. */
 const struct kc_op kc_op_sample_back = {
