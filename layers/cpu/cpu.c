@@ -36,11 +36,11 @@ static bool has_amx(void)
 	       syscall(SYS_arch_prctl, ARCH_REQ_XCOMP_PERM, TILE_DATA) == 0;
 }
 
-static bool has_fast_bf16(void)
+static bool has_avx512_bf16(void)
 {
 	enum { AVX512_BF16 = 1 << 5 };
 
-	return kc_cpu_isa_best() == KC_ISA_V4 && ((leaf7(1, 0) & AVX512_BF16) || has_amx());
+	return kc_cpu_isa_best() == KC_ISA_V4 && (leaf7(1, 0) & AVX512_BF16);
 }
 
 int kc_cpu_isa_best(void)
@@ -58,7 +58,12 @@ int kc_cpu_isa_best(void)
 
 #else
 
-static bool has_fast_bf16(void)
+static bool has_amx(void)
+{
+	return false;
+}
+
+static bool has_avx512_bf16(void)
 {
 	return false;
 }
@@ -69,6 +74,16 @@ int kc_cpu_isa_best(void)
 }
 
 #endif
+
+static bool has_fast_bf16(void)
+{
+	return has_avx512_bf16() || has_amx();
+}
+
+bool kc_cpu_has_dot_bf16(void)
+{
+	return kc_cpu_isa() == KC_ISA_V4 && has_avx512_bf16() && !has_amx();
+}
 
 void kc_cpu_isa_set(int l)
 {
@@ -104,6 +119,7 @@ int kc_device_cpu(struct kc_device *d, int threads)
 	omp_set_dynamic(0);
 	if (!rows[0]) {
 		add_rows(kc_cpu_deconv_rows);
+		add_rows(kc_cpu_wgrad_rows);
 		add_rows(kc_cpu_conv_rows);
 		add_rows(kc_cpu_matmul_rows);
 		add_rows(kc_cpu_pointwise_rows);

@@ -8,9 +8,12 @@
 
 /* The level of vector kernels in use: KC_ISA_V2... of cpu.h. */
 int kc_cpu_isa(void);
+/* Products of bf16 pairs are the machine's best way to multiply bf16 (there is no AMX). */
+bool kc_cpu_has_dot_bf16(void);
 
 /* Kernel rows, best first within one operator; each table ends with NULL. */
 extern const struct kc_kernel *const kc_cpu_deconv_rows[];
+extern const struct kc_kernel *const kc_cpu_wgrad_rows[];
 extern const struct kc_kernel *const kc_cpu_conv_rows[];
 extern const struct kc_kernel *const kc_cpu_matmul_rows[];
 extern const struct kc_kernel *const kc_cpu_pointwise_rows[];

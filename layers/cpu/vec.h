@@ -64,4 +64,20 @@ struct kc_vec_image {
 KC_VEC_TABLE(kc_vec_image);
 enum { KC_VEC_TILE_ROWS = 4, KC_VEC_TILE_COLUMNS = 32, KC_VEC_TAPS = 16 };
 
+/*
+ * The inner product of weight gradients: for a block of pixels, every output channel's gradient
+ * times every input channel.  acc (rows x columns) += sum over n pixels of g[p][row] x[p][column].
+ * Panels are dense: x[p] has `columns` elements, g[p] has `rows`.  In the low form an element
+ * is a pair of bf16 of two successive pixels, and n counts pairs.
+ */
+typedef void kc_vec_outer(float *acc, const void *x, const void *g, int64_t n);
+struct kc_vec_wgrad {
+	int lanes;                      /* columns of a narrow tile; a wide one has twice as many */
+	int n;                          /* how many row counts there are */
+	struct { int rows; kc_vec_outer *wide, *narrow, *low_wide, *low_narrow; } tile[4];
+	/* to[i] = a[i] | b[i] << 16 */
+	void (*pair)(uint32_t *to, const uint16_t *a, const uint16_t *b, int64_t n);
+};
+KC_VEC_TABLE(kc_vec_wgrad);
+
 #endif
