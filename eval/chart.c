@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 520, HEIGHT = 260, LEFT = 58, RIGHT = 14, TOP = 34, BOTTOM = 30, POINTS = 400, TICKS = 12 };
+enum { WIDTH = 420, HEIGHT = 240, LEFT = 52, RIGHT = 20, TOP = 34, BOTTOM = 30, POINTS = 400, TICKS = 12 };
 
 void kc_html_put(FILE *out, const char *text)
 {
@@ -40,8 +40,9 @@ static int linear_ticks(double low, double high, double *ticks, int room)
 		step *= 5;
 	else if ((high - low) / step > 6)
 		step *= 2;
+	/* + 0.0: no mark is "-0". */
 	for (double k = ceil(low / step - 1e-9); k * step <= high + 1e-9 * step && n < room; k++)
-		ticks[n++] = k * step;
+		ticks[n++] = k * step + 0.0;
 	return n;
 }
 
@@ -177,7 +178,7 @@ int kc_chart_put(FILE *out, const struct kc_curve *c, const char *title)
 	smooth = kc_calloc(c->n, sizeof *smooth);
 	if (!smooth)
 		return KC_ENOMEM;
-	kc_smooth(c->y, c->n, (double)c->n / 12, smooth);
+	kc_smooth(c->y, c->n, (double)c->n / 8, smooth);
 	put_chart(out, c, title, smooth);
 	free(smooth);
 	return 0;

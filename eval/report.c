@@ -161,11 +161,11 @@ static void put_block(FILE *out, const struct kc_compare *c, const char *name, s
 
 		fprintf(out, "<tr%s>", r && r + 1 < c->n_rows ? " class=\"ours\"" : "");
 		if (!r) {
-			fprintf(out, "<td rowspan=\"%zu\">", c->n_rows);
+			fprintf(out, "<td class=\"word\" rowspan=\"%zu\">", c->n_rows);
 			kc_html_put(out, name);
 			fputs("</td>", out);
 		}
-		fputs("<td>", out);
+		fputs("<td class=\"word\">", out);
 		kc_html_put(out, c->row[r].name);
 		fprintf(out, "</td><td>%s", kc_figure_text(f->psnr, 2, text));
 		if (mean && !isnan(c->row[r].margin))
@@ -184,7 +184,7 @@ static void put_block(FILE *out, const struct kc_compare *c, const char *name, s
 
 static void put_table(FILE *out, const struct kc_compare *c)
 {
-	fputs("<h2>Figures</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th>clip</th><th></th>"
+	fputs("<h2>Figures</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"word\">clip</th><th></th>"
 	      "<th>PSNR, dB</th>", out);
 	if (c->interval)
 		fputs("<th>anchors</th><th>between</th>", out);
