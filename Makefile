@@ -88,7 +88,9 @@ $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	$(if $(Q),@echo "  LD  $@")
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
 
-test: all $(BUILD)/test
+tests: $(BUILD)/test
+
+test: all tests
 	$(BUILD)/test
 
 bench: $(BUILD)/bench
@@ -116,4 +118,4 @@ clean:
 	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all test check lint bench install clean
+.PHONY: all tests test check lint bench install clean

@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")"
 sh tools/packages.sh
-make -j"$(nproc)" all
+make -j"$(nproc)" all tests
 exec make test
