@@ -1,0 +1,83 @@
+/*
+ * golden [--dtype float32|float64|bf16] [--device NAME] [--only TEXT] [--trace] FILE...
+ *
+ * Checks files of fixtures (tests/golden.h).  Exit status 0 only without failures.
+ */
+#include "tests/golden.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+static const char usage[] =
+	"usage: golden [--dtype float32|float64|bf16] [--device cpu|reference] [--only TEXT]\n"
+	"              [--trace] FILE...\n"
+	"Compares this program with numbers of an independent implementation.\n"
+	"  --dtype   what to compute in; bf16 is compared with float32 of this program\n"
+	"  --device  reference: the reference kernels alone\n"
+	"  --only    cases whose name contains TEXT\n"
+	"  --trace   networks: statistics of every layer, to find the first that differs\n";
+
+static int set_mode(const char *text, enum golden_mode *mode)
+{
+	static const char *const names[] = {"float32", "float64", "bf16"};
+
+	for (size_t i = 0; i < KC_COUNT(names); i++)
+		if (!strcmp(text, names[i])) {
+			*mode = (enum golden_mode)i;
+			return 0;
+		}
+	return KC_FAIL(KC_EINVAL, "no dtype \"%s\" (float32, float64, bf16)", text);
+}
+
+/* Options up to the first file; its index, or an error. */
+static int read_options(int argc, char **argv, struct golden *g, const char **device)
+{
+	int i = 1;
+
+	for (; i < argc && argv[i][0] == '-'; i++) {
+		const char *value = i + 1 < argc ? argv[i + 1] : NULL;
+
+		if (!strcmp(argv[i], "--trace")) {
+			g->trace = true;
+			continue;
+		}
+		if (!value)
+			return KC_FAIL(KC_EINVAL, "%s needs a value", argv[i]);
+		if (!strcmp(argv[i], "--dtype"))
+			KC_TRY(set_mode(value, &g->mode));
+		else if (!strcmp(argv[i], "--device"))
+			*device = value;
+		else if (!strcmp(argv[i], "--only"))
+			g->only = value;
+		else
+			return KC_FAIL(KC_EINVAL, "unknown option %s", argv[i]);
+		i++;
+	}
+	if (i == argc)
+		return KC_FAIL(KC_EINVAL, "no file given");
+	return i;
+}
+
+int main(int argc, char **argv)
+{
+	struct golden g = {0};
+	struct kc_device device;
+	const char *name = "cpu";
+	int first;
+
+	if (argc > 1 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
+		fputs(usage, stdout);
+		return 0;
+	}
+	first = read_options(argc, argv, &g, &name);
+	if (first < 0 || test_device(name, &device) < 0) {
+		fprintf(stderr, "golden: %s\n%s", kc_errmsg(), usage);
+		return 1;
+	}
+	g.device = &device;
+	for (int i = first; i < argc; i++)
+		golden_file(&g, argv[i]);
+	printf("%d passed, %d failed\n", g.passed, g.failed);
+	kc_device_release(&device);
+	return g.failed ? 1 : 0;
+}

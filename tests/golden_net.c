@@ -1,0 +1,419 @@
+/* Networks that stand alone: siggraph17, flownet2. */
+#include "tests/golden.h"
+
+#include "losses/classes.h"
+#include "losses/pixel.h"
+#include "models/flownet2.h"
+#include "models/siggraph17.h"
+#include "weights/formula.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+enum { FEEDS = 8, NAME = 160 };
+
+/* ---- what the checkers of networks share ---- */
+
+int golden_fill(struct kc_params *p, const char *net, uint64_t seed, bool with_moments)
+{
+	KC_TRY(kc_params_alloc(p, with_moments, false));
+	for (size_t i = 0; i < p->n; i++) {
+		const struct kc_param *v = p->v[i];
+		struct kc_buf master = kc_param_master(v);
+		struct kc_formula f = {.net = net, .name = v->name, .kind = v->kind,
+				       .ndim = v->type.ndim, .dim = v->type.dim,
+				       .stride = v->stride, .seed = seed};
+
+		KC_TRY(p->dtype == KC_F64 ? kc_formula_fill_f64(&f, master.data)
+					  : kc_formula_fill_f32(&f, master.data));
+		kc_param_changed(p->v[i]);
+	}
+	return 0;
+}
+
+void golden_summary(const char *name, const double *v, size_t n, double out[3])
+{
+	char text[NAME];
+	double norm = 0, sum = 0, dot = 0;
+
+	snprintf(text, sizeof text, "proj:%s", name);
+	for (size_t i = 0; i < n; i++) {
+		norm += v[i] * v[i];
+		sum += v[i];
+		dot += v[i] * (double)kc_formula_value(text, i, 0, 1, 0);
+	}
+	out[0] = sqrt(norm);
+	out[1] = sum;
+	out[2] = dot;
+}
+
+static double element(const struct kc_json *list, int i)
+{
+	const struct kc_json *v = list->kind == KC_JSON_ARRAY ? list->first : NULL;
+
+	for (; v && i; i--)
+		v = v->next;
+	return v && v->kind == KC_JSON_NUMBER ? v->number : NAN;
+}
+
+/* Gradients that are zero in exact arithmetic have only noise, which the largest one measures. */
+static double largest_norm(const struct kc_json *expected)
+{
+	double largest = 0;
+
+	for (const struct kc_json *v = expected->first; v; v = v->next)
+		largest = fmax(largest, element(v, 0));
+	return largest;
+}
+
+void golden_summaries(struct golden_case *c, const struct kc_json *expected,
+		      const struct golden_values *values, const char *prefix, double norms,
+			      double sums)
+{
+	static const char *const what[] = {"norm", "sum", "projection"};
+	double floor = 1e-3 * largest_norm(expected);
+
+	for (const struct kc_json *v = expected->first; v; v = v->next) {
+		const struct golden_value *g;
+		char name[NAME];
+		double got[3];
+
+		snprintf(name, sizeof name, "%s%s", prefix, v->key);
+		g = golden_get(values, name);
+		if (!g) {
+			golden_fail(c, "%s was not computed", name);
+			continue;
+		}
+		golden_summary(v->key, g->v, g->n, got);
+		for (int i = 0; i < 3; i++) {
+			double want = element(v, i);
+			/* A vector off by rel of its length:
+				its sum may be off sqrt(n) times that. */
+			double length = element(v, 0) * (i == 1 ? sqrt((double)g->n) : 1);
+			double scale = fmax(fmax(fabs(want), length), floor);
+
+			snprintf(name, sizeof name, "%s of %s%s", what[i], prefix, v->key);
+			golden_number(c, name, got[i], want, (i ? sums : norms) * scale);
+		}
+	}
+}
+
+int golden_want(struct golden_fetch *f, struct golden_values *values, const char *name,
+		struct kc_tensor *t)
+{
+	if (f->n == f->room) {
+		int room = f->room ? 2 * f->room : 64;
+		struct kc_tensor **tensors = kc_realloc(f->t, (size_t)room,
+							sizeof(struct kc_tensor *));
+		double **out;
+
+		if (!tensors)
+			return KC_ENOMEM;
+		f->t = tensors;
+		out = kc_realloc(f->out, (size_t)room, sizeof *out);
+		if (!out)
+			return KC_ENOMEM;
+		f->out = out;
+		f->room = room;
+	}
+	f->out[f->n] = golden_add(values, name, (size_t)kc_numel(&t->type));
+	if (!f->out[f->n])
+		return KC_ENOMEM;
+	f->t[f->n++] = t;
+	return 0;
+}
+
+void golden_fetch_release(struct golden_fetch *f)
+{
+	free(f->t);
+	free(f->out);
+	*f = (struct golden_fetch){0};
+}
+
+/* ---- a network as a graph with data ---- */
+
+struct net {
+	const struct kc_st *st;
+	struct kc_graph *g;
+	struct kc_model m;
+	struct test_feed feed[FEEDS];
+	int n_feed;
+	struct { const char *name; struct kc_tensor *t; } out[48];
+	int n_out;
+	struct kc_tensor *loss;
+};
+
+static void net_out(struct net *n, const char *name, struct kc_tensor *t)
+{
+	KC_ASSERT((size_t)n->n_out < KC_COUNT(n->out));
+	n->out[n->n_out].name = name;
+	n->out[n->n_out++].t = t;
+}
+
+/* An input with the data of a tensor, or with a given part of them. */
+static struct kc_tensor *net_feed(struct net *n, const char *name, struct kc_type type,
+				  double *data)
+{
+	struct kc_tensor *t = kc_input(n->g, name, type);
+
+	KC_ASSERT(n->n_feed < FEEDS);
+	n->feed[n->n_feed++] = (struct test_feed){t, data};
+	return t;
+}
+
+static struct kc_tensor *missing(struct net *n)
+{
+	return kc_graph_fail(n->g, "%s", kc_errmsg());
+}
+
+static struct kc_tensor *net_input(struct net *n, const char *name)
+{
+	struct kc_type type;
+	double *data;
+
+	if (golden_type(n->st, name, &type) < 0)
+		return missing(n);
+	data = golden_tensor(n->st, name, NULL);
+	return data ? net_feed(n, name, type, data) : missing(n);
+}
+
+/* Frames stored as bytes [N,H,W,3], as reals [N,3,H,W] of the same range. */
+static struct kc_tensor *net_frames(struct net *n, const char *name)
+{
+	struct kc_type type, bytes;
+	struct kc_buf to, from;
+	double *data, *planes;
+
+	if (golden_type(n->st, name, &bytes) < 0 || bytes.ndim != 4)
+		return missing(n);
+	type = KC_TYPE(KC_F64, bytes.dim[0], bytes.dim[3], bytes.dim[1], bytes.dim[2]);
+	data = golden_tensor(n->st, name, NULL);
+	planes = kc_calloc((size_t)kc_numel(&type), sizeof *planes);
+	if (!data || !planes) {
+		free(data);
+		free(planes);
+		return missing(n);
+	}
+	from = kc_buf_of(data, &type, KC_CLAST);
+	to = kc_buf_of(planes, &type, KC_PLAIN);
+	kc_copy(&to, &from);
+	free(data);
+	type.dtype = KC_REAL;
+	return net_feed(n, name, type, planes);
+}
+
+/* ---- the networks ---- */
+
+static void build_siggraph17(struct net *n)
+{
+	struct kc_tensor *lab = net_input(n, "lab"), *mask = net_input(n, "mask"), *ab, *index;
+	struct kc_siggraph17_args hints = {.mask = mask};
+	struct kc_siggraph17 plain, hinted;
+	struct kc_tensor *l = kc_slice(n->g, lab, 1, 0, 1, 1);
+
+	hints.hint = kc_mul(n->g, net_input(n, "hint"), mask);
+	plain = kc_siggraph17(&n->m, l, NULL);
+	hinted = kc_siggraph17(&n->m, l, &hints);
+	net_out(n, "ab", plain.ab);
+	net_out(n, "feature", plain.feature);
+	net_out(n, "class_logits", plain.logits);
+	net_out(n, "ab_with_hints", hinted.ab);
+	ab = kc_slice(n->g, lab, 1, 1, 2, 1);
+	index = kc_hard_encode(n->g, kc_subsample(n->g, ab, 4));
+	n->loss = kc_loss_pixel(n->g, plain.ab, ab, &(struct kc_pixel_args){
+		.kind = KC_PIXEL_L1, .reduction = KC_REDUCE_PIXELS});
+	n->loss = kc_add(n->g, kc_loss_hard_ce(n->g, plain.logits, index),
+			 kc_scale(n->g, n->loss, 10));
+	net_out(n, "loss", n->loss);
+}
+
+static void build_flownet2(struct net *n)
+{
+	static const char *const names[4][7] = {
+		{0, 0, "flownetc.flow2", "flownetc.flow3", "flownetc.flow4", "flownetc.flow5",
+		 "flownetc.flow6"},
+		{0, 0, "flownets_1.flow2", "flownets_1.flow3", "flownets_1.flow4",
+		 "flownets_1.flow5", "flownets_1.flow6"},
+		{0, 0, "flownets_2.flow2", "flownets_2.flow3", "flownets_2.flow4",
+		 "flownets_2.flow5", "flownets_2.flow6"},
+		{0, 0, "flownets_d.flow2", "flownets_d.flow3", "flownets_d.flow4",
+		 "flownets_d.flow5", "flownets_d.flow6"},
+	};
+	struct kc_flownet2_parts p = {0};
+	struct kc_tensor **flows[4] = {p.c, p.s1, p.s2, p.sd};
+
+	kc_flownet2_parts(&n->m, net_frames(n, "rgb0"), net_frames(n, "rgb1"), 255, &p);
+	if (kc_graph_status(n->g) < 0)
+		return;
+	net_out(n, "flownetc.corr_first_frame", kc_slice(n->g, p.corr, 0, 0, 1, 1));
+	for (int i = 0; i < 4; i++)
+		for (int level = 2; level < 7; level++)
+			net_out(n, names[i][level], flows[i][level]);
+	net_out(n, "flownets_2.in", p.s2_in);
+	net_out(n, "flownets_d.in", p.sd_in);
+	net_out(n, "flownetfusion.in", p.fusion_in);
+	net_out(n, "flow", p.flow);
+}
+
+static const struct {
+	const char *name;
+	void (*build)(struct net *);
+} networks[] = {
+	{"siggraph17", build_siggraph17}, {"flownet2", build_flownet2},
+};
+
+/* ---- running ---- */
+
+/* "feature_::4" is every fourth row and column of "feature". */
+static struct kc_tensor *find_out(struct net *n, const char *name)
+{
+	const char *at = strstr(name, "_::");
+	size_t len = at ? (size_t)(at - name) : strlen(name);
+
+	for (int i = 0; i < n->n_out; i++)
+		if (strlen(n->out[i].name) == len && !strncmp(n->out[i].name, name, len))
+			return at ? kc_subsample(n->g, n->out[i].t, strtol(at + 3, NULL, 10))
+				  : n->out[i].t;
+	return NULL;
+}
+
+static int want_gradients(struct net *n, struct golden_values *values, struct golden_fetch *fetch)
+{
+	size_t count = n->m.params->n;
+	struct kc_tensor **wrt = kc_calloc(2 * count, sizeof(struct kc_tensor *)), **grad;
+	char name[NAME];
+	int rc = wrt ? 0 : KC_ENOMEM, k = 0;
+
+	grad = wrt + count;
+	for (size_t i = 0; !rc && i < count; i++)
+		if (n->m.params->v[i]->trainable && !n->m.params->v[i]->statistic)
+			wrt[k++] = kc_param_value(n->g, n->m.params->v[i]);
+	if (!rc)
+		rc = kc_grad(n->g, n->loss, NULL, wrt, k, grad);
+	for (int i = 0; !rc && i < k; i++) {
+		snprintf(name, sizeof name, "grad.%s", kc_tensor_param(wrt[i])->name);
+		rc = golden_want(fetch, values, name, grad[i]);
+	}
+	free(wrt);
+	return rc;
+}
+
+static int want_all(struct net *n, struct golden_values *values, struct golden_fetch *fetch)
+{
+	for (size_t i = 0; i < n->st->n; i++) {
+		struct kc_tensor *t = find_out(n, n->st->tensors[i].name);
+
+		if (t)
+			KC_TRY(golden_want(fetch, values, n->st->tensors[i].name, t));
+	}
+	if (n->loss && kc_st_meta(n->st, "gradient_norm_sum_projection"))
+		KC_TRY(want_gradients(n, values, fetch));
+	return kc_graph_status(n->g);
+}
+
+static int compute(struct golden *g, const struct kc_st *st, enum golden_mode mode,
+		   struct golden_values *values)
+{
+	const char *name = kc_st_meta(st, "weights");
+	struct kc_plan_opts opts = golden_plan_opts(mode);
+	struct golden_fetch fetch = {0};
+	struct net n = {.st = st};
+	int rc = KC_FAIL(KC_ENOSUP, "unknown network \"%s\"", name);
+
+	for (size_t i = 0; i < KC_COUNT(networks); i++) {
+		if (strcmp(networks[i].name, name) != 0)
+			continue;
+		n.g = kc_graph_new(&kc_layers);
+		n.m = (struct kc_model){.g = n.g, .params = kc_params_new(golden_real(mode))};
+		rc = n.g && n.m.params ? 0 : KC_ENOMEM;
+		if (!rc)
+			networks[i].build(&n);
+	}
+	if (!rc)
+		rc = kc_graph_status(n.g);
+	if (!rc)
+		rc = want_all(&n, values, &fetch);
+	if (!rc)
+		rc = golden_fill(n.m.params, name, golden_seed(st), false);
+	if (!rc)
+		rc = test_run(n.g, g->device, &opts, n.feed, n.n_feed, fetch.t, fetch.n, fetch.out);
+	if (!rc && g->trace)
+		rc = golden_trace(g, st, n.g, &opts, n.feed, n.n_feed);
+	for (int i = 0; i < n.n_feed; i++)
+		free(n.feed[i].data);
+	golden_fetch_release(&fetch);
+	kc_model_release(&n.m);
+	kc_params_free(n.m.params);
+	kc_graph_free(n.g);
+	return rc;
+}
+
+/* ---- comparing ---- */
+
+static void compare_outputs(struct golden_case *c, const struct kc_st *st,
+			    const struct golden_values *values, const struct kc_json *largest,
+			    const struct kc_json *spread)
+{
+	for (const struct kc_json *v = largest->first; v; v = v->next) {
+		const struct golden_value *got = golden_get(values, v->key);
+		double least = 1e-6 * v->number, *expected;
+		size_t n = 0;
+
+		if (!got) {
+			golden_fail(c, "%s was not computed", v->key);
+			continue;
+		}
+		expected = golden_tensor(st, v->key, &n);
+		if (!expected || n != got->n)
+			golden_fail(c, "%s: %zu elements, expected %zu", v->key, got->n, n);
+		else
+			golden_compare(c, v->key, got->v, expected, n, (struct golden_tol){
+				.abs = c->g->mode == GOLDEN_F64 ? least
+					: fmax(least, 10 * golden_json_number(spread, v->key))});
+		free(expected);
+	}
+}
+
+static int compare(struct golden_case *c, const struct kc_st *st,
+		   const struct golden_values *values)
+{
+	struct kc_json *largest = NULL, *spread = NULL, *summaries = NULL;
+	const char *text = kc_st_meta(st, "gradient_norm_rel_spread");
+	double rel = text && c->g->mode != GOLDEN_F64 ? 10 * strtod(text, NULL) : 0;
+	int rc = golden_meta(st, "max_abs", &largest);
+
+	if (!rc)
+		rc = golden_meta(st, "spread_f32_f64_max_abs", &spread);
+	if (!rc)
+		compare_outputs(c, st, values, largest, spread);
+	if (!rc && kc_st_meta(st, "gradient_norm_sum_projection")) {
+		rc = golden_meta(st, "gradient_norm_sum_projection", &summaries);
+		if (!rc)
+			golden_summaries(c, summaries, values, "grad.", fmax(rel, 1e-6), fmax(rel,
+											      1e-6));
+	}
+	kc_json_free(largest);
+	kc_json_free(spread);
+	kc_json_free(summaries);
+	return rc;
+}
+
+void golden_net(struct golden *g, const struct kc_st *st)
+{
+	struct golden_values values = {0}, full = {0};
+	struct golden_case c;
+
+	if (!golden_begin(g, &c, kc_st_meta(st, "weights")))
+		return;
+	golden_error(&c, compute(g, st, g->mode, &values));
+	if (!c.failures && g->mode == GOLDEN_BF16) {
+		golden_error(&c, compute(g, st, GOLDEN_F32, &full));
+		golden_distances(&c, &values, &full, 5e-2);
+	} else if (!c.failures) {
+		golden_error(&c, compare(&c, st, &values));
+	}
+	golden_end(&c);
+	golden_release(&values);
+	golden_release(&full);
+}
