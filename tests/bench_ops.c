@@ -1,9 +1,10 @@
 /*
  * Times every kernel row of the device "cpu" on the shapes of TCVC at 256x256.
  *
- *	build/bench [-t THREADS] [-s SECONDS per row] [-f float32|bf16] [NAME...]
+ *	build/bench [-t THREADS] [-s SECONDS per row] [-f float32|bf16] [-i LEVEL] [NAME...]
  *
- * A NAME chooses the lines that contain it.  Median of the runs, in CPU time with one thread (so
+ * LEVEL 2 to 4 is the instruction set of the vector kernels; ONEDNN_MAX_CPU_ISA=AVX2 limits the
+ * library's.  A NAME chooses the lines that contain it.  Median of the runs, in CPU time with one thread (so
  * that a busy machine hardly disturbs it), else in wall time; GB/s counts each input and output once.  "reference" is timed only where it takes less than about a second.
  */
 #include "layers/cpu/cpu.h"
@@ -30,6 +31,7 @@ struct step {
 	struct kc_buf buf[MAX_BUFS];
 	struct kc_step_info info;
 	struct kc_call call;
+	struct kc_fused_attr chain;
 	void *packed[KC_MAX_PACK], *workspace;
 };
 
@@ -69,6 +71,19 @@ static bool is_weight(const struct kc_node *n, int input)
 	return (n->op == &kc_op_conv || n->op == &kc_op_conv_dgrad) && input == 1;
 }
 
+/* Pointwise operators run as chains of one. */
+static void as_chain(struct step *s, const struct kc_node *n)
+{
+	const struct kc_pw_attr *a = n->attr;
+
+	s->chain = (struct kc_fused_attr){.n_in = n->n_in, .n_code = 1, .n_out = 1, .out = {n->n_in}};
+	s->chain.code[0] = (struct kc_fused_code){.op = n->op->pointwise, .p = a->p, .q = a->q};
+	for (int i = 0; i < n->n_in; i++)
+		s->chain.code[0].arg[i] = i;
+	s->info.op = &kc_op_fused;
+	s->info.attr = s->call.attr = &s->chain;
+}
+
 static void step_init(struct step *s, const struct kc_node *n, int dtype, struct kc_device *d)
 {
 	memset(s, 0, sizeof *s);
@@ -88,6 +103,8 @@ static void step_init(struct step *s, const struct kc_node *n, int dtype, struct
 					.out = s->buf + n->n_in, .n_out = n->n_out, .device = d};
 	s->call = (struct kc_call){.attr = n->attr, .in = s->buf, .n_in = n->n_in,
 				   .out = s->buf + n->n_in, .n_out = n->n_out};
+	if (n->op->flags & KC_OP_POINTWISE)
+		as_chain(s, n);
 }
 
 static void step_release(struct step *s)
@@ -200,7 +217,7 @@ static void bench_dtype(struct bench *b, const char *name, const struct kc_node 
 
 	step_init(&s, n, dtype, &b->device);
 	for (const struct kc_kernel *const *k = b->device.kernels; *k; k++) {
-		if ((*k)->op != n->op || !(*k)->fits(&s.info))
+		if ((*k)->op != s.info.op || !(*k)->fits(&s.info))
 			continue;
 		if (row_open(&s, *k) == 0) {
 			swap_packed(&s);
@@ -210,8 +227,8 @@ static void bench_dtype(struct bench *b, const char *name, const struct kc_node 
 			row_close(&s, *k);
 		}
 	}
-	if (flops < 2e8 && bytes_of(&s) < 5e7 && n->op->ref) {
-		s.call.prepared = (void *)(uintptr_t)n->op;
+	if (flops < 2e8 && bytes_of(&s) < 5e7 && s.info.op->ref) {
+		s.call.prepared = (void *)(uintptr_t)s.info.op;
 		report(name, dtype, "reference", median_time(b, &s, run_reference), flops,
 		       bytes_of(&s));
 	}
@@ -300,6 +317,50 @@ static void bench_conv(struct bench *b, const struct conv_case *c)
 	kc_graph_free(g);
 }
 
+/* ---- the rest of the step ---- */
+
+static void bench_others(struct bench *b)
+{
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *f = kc_input(g, "f", KC_TYPE(KC_REAL, 1, 128, 256, 256));
+	struct kc_tensor *h = kc_input(g, "h", KC_TYPE(KC_REAL, 1, 128, 256, 256));
+	struct kc_tensor *e = kc_input(g, "e", KC_TYPE(KC_REAL, 1, 32, 256, 256));
+	struct kc_tensor *ab = kc_input(g, "ab", KC_TYPE(KC_REAL, 1, 2, 256, 256));
+	struct kc_tensor *rgb = kc_input(g, "rgb", KC_TYPE(KC_REAL, 1, 3, 256, 256));
+	struct kc_tensor *flow = kc_input(g, "flow", KC_TYPE(KC_F32, 1, 2, 256, 256));
+	struct kc_tensor *small = kc_input(g, "small", KC_TYPE(KC_REAL, 1, 2, 64, 64));
+	struct kc_tensor *a = kc_input(g, "a", KC_TYPE(KC_REAL, 1, 256, 32, 32));
+	struct kc_tensor *c = kc_input(g, "c", KC_TYPE(KC_REAL, 1, 256, 32, 32));
+	struct kc_tensor *u8 = kc_input(g, "u8", KC_TYPE(KC_U8, 1, 3, 256, 256));
+	struct kc_type channels = KC_TYPE(KC_REAL, 1, 128, 1, 1);
+	struct kc_type pixels = KC_TYPE(KC_REAL, 1, 1, 256, 256);
+	struct kc_tensor *back;
+
+	bench_node(b, "warp 128@256", kc_warp(g, f, flow));
+	bench_node(b, "warp 2@256", kc_warp(g, ab, flow));
+	kc_grad(g, kc_warp(g, f, flow), h, &f, 1, &back);
+	bench_node(b, "warp 128@256 data", back);
+	bench_node(b, "concat 352@256", KC_CONCAT(g, 1, e, e, e, f, h));
+	bench_node(b, "slice 128 of 352@256", kc_slice(g, KC_CONCAT(g, 1, e, e, e, f, h), 1, 96, 128, 1));
+	bench_node(b, "subsample 128@256", kc_slice(g, f, 3, 0, 128, 2));
+	bench_node(b, "add 128@256", kc_add(g, f, h));
+	bench_node(b, "blend 128@256", kc_pw3(g, KC_PW_blend, 0, 0, f, h, f));
+	bench_node(b, "tanh 128@256", kc_tanh(g, f));
+	bench_node(b, "sum to channels 128@256", kc_sum_to(g, f, &channels));
+	bench_node(b, "sum to pixels 128@256", kc_sum_to(g, f, &pixels));
+	bench_node(b, "sum 128@256", kc_sum(g, f));
+	bench_node(b, "norm 128@256", kc_global_norm(g, &f, 1));
+	bench_node(b, "softmax 128@256", kc_softmax(g, f, 1));
+	bench_node(b, "resize x4 2@64", kc_resize_bilinear(g, small, 256, 256, false));
+	bench_node(b, "nearest x4 2@64", kc_resize_nearest(g, small, 256, 256));
+	bench_node(b, "channel norm 3@256", kc_channel_norm(g, rgb));
+	bench_node(b, "correlation 441 256@32", kc_correlation(g, a, c, 20, 2));
+	bench_node(b, "max pool 128@256", kc_max_pool(g, f, .k = 2));
+	bench_node(b, "bytes to real 3@256", kc_to_real(g, u8, 1. / 255));
+	bench_node(b, "rgb to lab 3@256", kc_rgb_to_lab(g, rgb));
+	kc_graph_free(g);
+}
+
 int main(int argc, char **argv)
 {
 	struct bench b = {.seconds = 0.2};
@@ -310,6 +371,8 @@ int main(int argc, char **argv)
 			threads = (int)strtol(argv[i + 1], NULL, 10);
 		else if (argv[i][1] == 's')
 			b.seconds = strtod(argv[i + 1], NULL);
+		else if (argv[i][1] == 'i')
+			kc_cpu_isa_set((int)strtol(argv[i + 1], NULL, 10));
 		else
 			b.dtype = argv[i + 1];
 	}
@@ -323,6 +386,7 @@ int main(int argc, char **argv)
 	       kc_cpu_peak(false) * 1e-9, kc_cpu_peak(true) * 1e-9);
 	for (size_t k = 0; k < KC_COUNT(convs); k++)
 		bench_conv(&b, &convs[k]);
+	bench_others(&b);
 	kc_device_release(&b.device);
 	return 0;
 }

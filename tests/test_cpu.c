@@ -211,6 +211,33 @@ static void test_conv(void)
 	}
 }
 
+/* Sound and video: one and three dimensions. */
+static void test_conv_1d_3d(void)
+{
+	static const struct kc_conv_attr line = {
+		.nd = 1, .stride = {2}, .pad = {2}, .dilation = {1}, .groups = 1};
+	static const struct kc_conv_attr video = {
+		.nd = 3, .stride = {1, 2, 2}, .pad = {1, 2, 2}, .dilation = {1, 1, 1}, .groups = 1};
+
+	for (int i = 0; i < 2; i++) {
+		struct fixture f;
+		struct kc_tensor *x, *w, *y, *gy, *grad[2];
+
+		fixture_init(&f, (uint64_t)i);
+		x = uniform(&f, -1, 1, i ? KC_TYPE(KC_REAL, 2, 20, 4, 9, 10) :
+					   KC_TYPE(KC_REAL, 2, 20, 31));
+		w = uniform(&f, -1, 1, i ? KC_TYPE(KC_REAL, 17, 20, 3, 5, 5) :
+					   KC_TYPE(KC_REAL, 17, 20, 5));
+		y = kc_conv_op(f.g, x, w, NULL, i ? &video : &line);
+		gy = uniform(&f, -1, 1, y->type);
+		fetch(&f, y);
+		KC_CHECK_OK(kc_grad(f.g, y, gy, (struct kc_tensor *[]){x, w}, 2, grad));
+		fetch(&f, grad[0]);
+		fetch(&f, grad[1]);
+		both(&f);
+	}
+}
+
 /* Plain, transposed, batched; with a parameter, which stays float32 in bf16 plans. */
 static void test_matmul(void)
 {
@@ -476,6 +503,53 @@ static void test_images(void)
 	}
 }
 
+/* ---- all levels, and equal bits ---- */
+
+static void test_levels(void)
+{
+	for (int level = KC_ISA_V2; level <= kc_cpu_isa_best(); level++) {
+		kc_cpu_isa_set(level);
+		test_conv();
+		test_formulas();
+		test_chains();
+		test_sums();
+		test_warp();
+		test_images();
+	}
+	kc_cpu_isa_set(kc_cpu_isa_best());
+}
+
+/* The same plan run twice, and built anew, gives the same bits. */
+static void test_repeat(void)
+{
+	struct kc_conv_attr a = {.nd = 2, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}, .groups = 1};
+	struct fixture f;
+	struct kc_tensor *x, *w, *y, *grad[2];
+	double *first[FETCHES], *again[FETCHES];
+
+	fixture_init(&f, 5);
+	x = uniform(&f, -1, 1, T4(1, 40, 61, 47));
+	w = uniform(&f, -1, 1, T4(33, 40, 3, 3));
+	y = kc_leaky(f.g, kc_conv_op(f.g, x, w, NULL, &a), 0.1);
+	y = kc_sum(f.g, kc_square(f.g, kc_warp(f.g, y, uniform(&f, -3, 3, T4(1, 2, 61, 47)))));
+	fetch(&f, y);
+	KC_CHECK_OK(kc_grad(f.g, y, NULL, (struct kc_tensor *[]){x, w}, 2, grad));
+	fetch(&f, grad[0]);
+	fetch(&f, grad[1]);
+	for (int low = 0; low < 2; low++) {
+		run(&f, "cpu", low, first);
+		run(&f, "cpu", low, again);
+		for (int i = 0; i < f.n_fetch; i++) {
+			size_t bytes = (size_t)kc_numel(&f.fetch[i]->type) * sizeof(double);
+
+			KC_CHECK(!memcmp(first[i], again[i], bytes));
+			free(first[i]);
+			free(again[i]);
+		}
+	}
+	fixture_release(&f);
+}
+
 static void test_peak(void)
 {
 	struct kc_device d;
@@ -488,6 +562,7 @@ static void test_peak(void)
 
 const struct kc_test kc_tests_cpu[] = {
 	{"convolutions equal the reference", test_conv},
+	{"convolutions in one and three dimensions", test_conv_1d_3d},
 	{"matrix products equal the reference", test_matmul},
 	{"formulas equal the reference", test_formulas},
 	{"chains with broadcasts equal the reference", test_chains},
@@ -498,5 +573,7 @@ const struct kc_test kc_tests_cpu[] = {
 	{"warping equals the reference", test_warp},
 	{"resizing equals the reference", test_resize},
 	{"pooling, softmax, norms and correlation equal the reference", test_images},
+	{"every instruction set level equals the reference", test_levels},
+	{"the same plan gives the same bits", test_repeat},
 	{"the peak is measured", test_peak},
 	{0}};
