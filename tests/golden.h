@@ -83,7 +83,10 @@ void golden_compare(struct golden_case *, const char *what, const double *got,
 /* One number and what it may be off. */
 void golden_number(struct golden_case *, const char *what, double got, double expected,
 		   double allowed);
-/* Every value of `low` against that of `full`: relative L2 distance. */
+/*
+ * Every value of `low` against that of `full`: relative L2 distance; gradients "grad*.name" as
+ * one vector.
+ */
 void golden_distances(struct golden_case *, const struct golden_values *low,
 		      const struct golden_values *full, double allowed);
 void golden_end(struct golden_case *);

@@ -97,7 +97,8 @@ static void check_symmetries(struct golden *g, const struct kc_st *st)
 
 	if (rc < 0 || !rgb || t.ndim != 3 || !at ||
 	    sscanf(at, "crop rows %d..%d, columns %d..%d", &r[0], &r[1], &r[2], &r[3]) != 4 ||
-	    r[0] < 0 || r[1] < r[0] || r[1] >= t.dim[0] || r[2] < 0 || r[3] < r[2] || r[3] >= t.dim[1]) {
+	    r[0] < 0 || r[1] < r[0] || r[1] >= t.dim[0] ||
+	    r[2] < 0 || r[3] < r[2] || r[3] >= t.dim[1]) {
 		golden_begin(g, &c, "symmetries");
 		golden_fail(&c, "no crop inside of \"rgb\" is given");
 		golden_end(&c);
@@ -231,10 +232,10 @@ static int compute(struct golden *g, const struct kc_st *st, enum golden_mode mo
 static void compare(struct golden_case *c, const struct kc_st *st,
 		    const struct golden_values *values)
 {
-	struct golden_tol real = c->g->mode == GOLDEN_F64 ? (struct golden_tol){.of_max = 2e-7}
-							   : (struct golden_tol){.abs = 1e-5,
-										 .rel = 1e-5};
+	struct golden_tol real = {.abs = 1e-5, .rel = 1e-5};
 
+	if (c->g->mode == GOLDEN_F64)
+		real = (struct golden_tol){.of_max = 2e-7};
 	for (size_t i = 0; i < values->n; i++) {
 		const struct golden_value *v = &values->v[i];
 		/* Bytes are exact, but for values that lie on the edge between two. */

@@ -373,13 +373,18 @@ static void reduce(struct op_case *c)
 
 static void gather(struct op_case *c)
 {
-	struct kc_type y = op_type(c, "out.y");
+	int64_t n = op_type(c, "out.y").dim[0];
 	double index[OP_VALUES] = {0};
+	struct kc_tensor *rows;
 
-	for (int i = 0; i < y.dim[0] && i < OP_VALUES; i++)
+	if (n < 1 || n > OP_VALUES) {
+		kc_graph_fail(G, "%lld rows to gather", (long long)n);
+		return;
+	}
+	for (int i = 0; i < n; i++)
 		index[i] = op_attr(c, "index", i, -1);
-	op_out(c, "y", kc_gather(G, op_in(c, "x"), op_constant(c, "index",
-							      KC_TYPE(KC_I32, y.dim[0]), index)));
+	rows = op_constant(c, "index", KC_TYPE(KC_I32, n), index);
+	op_out(c, "y", kc_gather(G, op_in(c, "x"), rows));
 }
 
 /* ---- pooling ---- */

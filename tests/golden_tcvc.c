@@ -299,7 +299,7 @@ static void compare_maps(struct golden_case *c, const struct kc_st *st,
 		if (!kc_st_find(st, v->name))
 			continue;
 		expected = golden_tensor(st, v->name, &n);
-		/* The file has no spread of its flows; that of flownet2 is 1.3e-6 of the largest. */
+		/* The file has no spread of its flows; flownet2's is 1.3e-6 of the largest. */
 		if (c->g->mode == GOLDEN_F32 && flow)
 			of_max = 1.3e-5;
 		else if (c->g->mode == GOLDEN_F32)
