@@ -61,8 +61,8 @@ static int open_file(struct kc_video *v)
 	KC_TRY(open_codec(v));
 	if (v->codec->width < 1 || v->codec->height < 1 ||
 	    (int64_t)v->codec->width * v->codec->height > KC_IMAGE_PIXELS)
-		return KC_FAIL(KC_EFORMAT, "%s: a video of %d x %d pixels", v->path, v->codec->width,
-			       v->codec->height);
+		return KC_FAIL(KC_EFORMAT, "%s: a video of %d x %d pixels", v->path,
+			       v->codec->width, v->codec->height);
 	return 0;
 }
 
@@ -194,11 +194,13 @@ static int make_scaler(struct kc_video *v)
 	if (v->scale && v->width == f->width && v->height == f->height && v->pixels == f->format)
 		return 0;
 	sws_freeContext(v->scale);
-	v->scale = sws_getContext(f->width, f->height, f->format, f->width, f->height, AV_PIX_FMT_RGB24,
-				  SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP,
-				  NULL, NULL, NULL);
+	v->scale = sws_getContext(
+		f->width, f->height, f->format, f->width, f->height, AV_PIX_FMT_RGB24,
+		SWS_BICUBIC | SWS_ACCURATE_RND | SWS_FULL_CHR_H_INT | SWS_FULL_CHR_H_INP, NULL,
+		NULL, NULL);
 	if (!v->scale)
-		return KC_FAIL(KC_ENOSUP, "%s: pixel format %d cannot be converted to RGB", v->path, f->format);
+		return KC_FAIL(KC_ENOSUP, "%s: pixel format %d cannot be converted to RGB", v->path,
+			       f->format);
 	sws_setColorspaceDetails(v->scale, matrix, full_range(f), matrix, 1, 0, 1 << 16, 1 << 16);
 	v->width = f->width;
 	v->height = f->height;
@@ -228,8 +230,8 @@ int kc_video_read(struct kc_video *v, struct kc_image *image, double *seconds)
 		rc = make_scaler(v);
 	if (rc < 0)
 		return kc_cause(rc, "%s", v->path);
-	sws_scale(v->scale, (const uint8_t *const *)v->frame->data, v->frame->linesize, 0, v->frame->height,
-		  (uint8_t *[]){image->rgb}, (int[]){3 * image->width});
+	sws_scale(v->scale, (const uint8_t *const *)v->frame->data, v->frame->linesize, 0,
+		  v->frame->height, (uint8_t *[]){image->rgb}, (int[]){3 * image->width});
 	if (!v->shown)
 		v->first_time = frame_time(v);
 	if (seconds)

@@ -4,7 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 420, HEIGHT = 240, LEFT = 52, RIGHT = 20, TOP = 34, BOTTOM = 30, POINTS = 400, TICKS = 12 };
+enum { WIDTH = 420, HEIGHT = 240, LEFT = 52, RIGHT = 20, TOP = 34, BOTTOM = 30 };
+enum { POINTS = 400, TICKS = 12 };
 
 void kc_html_put(FILE *out, const char *text)
 {
@@ -119,13 +120,17 @@ static void put_axes(FILE *out, const struct axis *x, const struct axis *y)
 	for (int i = 0; i < n; i++) {
 		double at = place(y, ticks[i]);
 
-		fprintf(out, "<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
-			"<text class=\"axis\" x=\"%d\" y=\"%.1f\" text-anchor=\"end\">%.4g</text>\n", LEFT,
-			WIDTH - RIGHT, at, at, LEFT - 8, at + 4, ticks[i]);
+		fprintf(out,
+			"<line class=\"grid\" x1=\"%d\" x2=\"%d\" y1=\"%.1f\" y2=\"%.1f\"/>"
+			"<text class=\"axis\" x=\"%d\" y=\"%.1f\" "
+			"text-anchor=\"end\">%.4g</text>\n",
+			LEFT, WIDTH - RIGHT, at, at, LEFT - 8, at + 4, ticks[i]);
 	}
 	n = kc_ticks(x->low, x->high, false, ticks, TICKS);
 	for (int i = 0; i < n; i++)
-		fprintf(out, "<text class=\"axis\" x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">%.7g</text>\n",
+		fprintf(out,
+			"<text class=\"axis\" x=\"%.1f\" y=\"%d\" "
+			"text-anchor=\"middle\">%.7g</text>\n",
 			place(x, ticks[i]), HEIGHT - 8, ticks[i]);
 }
 
@@ -156,11 +161,14 @@ static void put_chart(FILE *out, const struct kc_curve *c, const char *title, co
 	const struct axis x = iteration_axis(c), y = value_axis(c->y, c->n);
 	double last = smooth[c->n - 1];
 
-	fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH, HEIGHT);
+	fprintf(out, "<svg class=\"chart\" viewBox=\"0 0 %d %d\" role=\"img\" aria-label=\"", WIDTH,
+		HEIGHT);
 	kc_html_put(out, title);
 	fputs("\">\n<text class=\"title\" x=\"8\" y=\"18\">", out);
 	kc_html_put(out, title);
-	fprintf(out, "</text>\n<text class=\"axis\" x=\"%d\" y=\"18\" text-anchor=\"end\">now %.3g%s</text>\n",
+	fprintf(out,
+		"</text>\n<text class=\"axis\" x=\"%d\" y=\"18\" text-anchor=\"end\">now "
+		"%.3g%s</text>\n",
 		WIDTH - RIGHT, last, y.log ? ", logarithmic" : "");
 	put_axes(out, &x, &y);
 	put_line(out, "raw", c, c->y, &x, &y);

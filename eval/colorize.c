@@ -32,12 +32,13 @@ static void usage(FILE *f)
 	      "  -o FOLDER          where the coloured frames go: the same names, as PNG\n"
 	      "  -m FILE            model of TCVC, or of siggraph17 for frame by frame\n"
 	      "  --key-net FILE     siggraph17, if the model does not hold it\n"
-	      "  --flow dis|flownet2  optical flow; FlowNet2 is the default where there are weights\n"
+	      "  --flow dis|flownet2  optical flow; FlowNet2 where there are weights\n"
 	      "  --flow-net FILE    FlowNet2, if the model does not hold it\n"
 	      "  --interval N       frames between two anchors (17)\n"
 	      "  --intervals N,M    colorize with both and take the mean, e.g. 17,19\n"
-	      "  --size N           the networks see N x N pixels (256); results keep the input's size\n"
-	      "  --gray-input       take BT.601 luma of the frames: for grey film stored with a tint\n"
+	      "  --size N           the networks see N x N pixels (256); results have the input's "
+	      "size\n"
+	      "  --gray-input       take BT.601 luma of the frames: for film with a tint\n"
 	      "  --published        clip colours outside of sRGB, as the public code does\n"
 	      "  --precision float32|bf16|auto   of the networks (float32)\n"
 	      "  --device cpu       the only device of this build\n"
@@ -47,8 +48,9 @@ static void usage(FILE *f)
 	      "  -v                 a line per clip more\n"
 	      "  -h, --help         this\n"
 	      "\n"
-	      "Only the luma of the input is used and it is kept; colour is what the networks make of it.\n"
-	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM (start again), 130 interrupted\n", f);
+	      "Only the luma of the input is used, and it is kept.\n"
+	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM (start again), 130 interrupted\n",
+	      f);
 }
 
 static int bad_usage(const char *fmt, const char *what)
@@ -106,16 +108,24 @@ static int take_value(struct arguments *a, int option, const char *text)
 	case PRECISION:
 		i = word(text, precisions, 3);
 		a->precision = i;
-		return i >= 0 ? 0 : bad_usage("--precision: expected float32, bf16 or auto, got %s", text);
+		return i >= 0 ? 0
+			      : bad_usage("--precision: expected float32, bf16 or auto, got %s",
+					  text);
 	case DEVICE:
-		return !strcmp(text, "cpu") ? 0 : bad_usage("--device: this build knows cpu only, got %s", text);
+		return !strcmp(text, "cpu")
+			       ? 0
+			       : bad_usage("--device: this build knows cpu only, got %s", text);
 	case INTERVAL:
 	case INTERVALS:
-		a->network.n_intervals = numbers(text, 1, 1000, option == INTERVAL ? 1 : 2, a->network.intervals);
+		a->network.n_intervals =
+			numbers(text, 1, 1000, option == INTERVAL ? 1 : 2, a->network.intervals);
 		if (a->network.n_intervals)
 			return 0;
-		return bad_usage(option == INTERVAL ? "--interval: expected a number from 1 to 1000, got %s"
-				 : "--intervals: expected two numbers from 1 to 1000 like 17,19, got %s", text);
+		return bad_usage(option == INTERVAL
+					 ? "--interval: expected a number from 1 to 1000, got %s"
+					 : "--intervals: expected two numbers from 1 to 1000 like "
+					   "17,19, got %s",
+				 text);
 	case SIZE:
 		return numbers(text, 16, 4096, 1, &a->network.size) ? 0
 			: bad_usage("--size: expected a number from 16 to 4096, got %s", text);
@@ -128,14 +138,20 @@ static int take_value(struct arguments *a, int option, const char *text)
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {
-		{"key-net", required_argument, NULL, KEY_NET}, {"flow", required_argument, NULL, FLOW},
+		{"key-net", required_argument, NULL, KEY_NET},
+		{"flow", required_argument, NULL, FLOW},
 		{"flow-net", required_argument, NULL, FLOW_NET},
 		{"interval", required_argument, NULL, INTERVAL},
-		{"intervals", required_argument, NULL, INTERVALS}, {"size", required_argument, NULL, SIZE},
-		{"gray-input", no_argument, NULL, GREY}, {"published", no_argument, NULL, PUBLISHED},
+		{"intervals", required_argument, NULL, INTERVALS},
+		{"size", required_argument, NULL, SIZE},
+		{"gray-input", no_argument, NULL, GREY},
+		{"published", no_argument, NULL, PUBLISHED},
 		{"precision", required_argument, NULL, PRECISION},
-		{"device", required_argument, NULL, DEVICE}, {"list-devices", no_argument, NULL, LIST},
-		{"dry-run", no_argument, NULL, DRY}, {"help", no_argument, NULL, 'h'}, {0},
+		{"device", required_argument, NULL, DEVICE},
+		{"list-devices", no_argument, NULL, LIST},
+		{"dry-run", no_argument, NULL, DRY},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	int c, status;
 
@@ -163,8 +179,9 @@ static int parse(int argc, char **argv, struct arguments *a)
 	if (a->help || a->list_devices)
 		return 0;
 	if (!a->input || !a->files.model || (!a->output && !a->dry_run))
-		return bad_usage("%s is missing", !a->input ? "-i FOLDER" : !a->files.model ? "-m FILE"
-				 : "-o FOLDER");
+		return bad_usage("%s is missing", !a->input	    ? "-i FOLDER"
+						  : !a->files.model ? "-m FILE"
+								    : "-o FOLDER");
 	return 0;
 }
 
@@ -223,12 +240,14 @@ static void clear_line(void)
 static int read_frame(void *own, int64_t frame, struct kc_picture *p)
 {
 	struct work *w = own;
-	int rc = stop_signal ? KC_FAIL(KC_ESTOP, "stopped") : kc_clip_read(w->clip, frame, &w->image);
+	int rc = stop_signal ? KC_FAIL(KC_ESTOP, "stopped")
+			     : kc_clip_read(w->clip, frame, &w->image);
 
 	if (is_damage(rc)) {
 		if (frame > w->reported) {
 			clear_line();
-			fprintf(stderr, "damaged frame, repeated from the one before: %s\n", kc_errmsg());
+			fprintf(stderr, "damaged frame, repeated from the one before: %s\n",
+				kc_errmsg());
 			w->reported = frame;
 		}
 		return KC_DAMAGED;
@@ -271,7 +290,8 @@ static int find_flows(void *own, const uint8_t *grey, int size, const struct kc_
 	#pragma omp parallel for num_threads(w->threads) schedule(static, 1) reduction(+: failed)
 	for (int t = 0; t < w->threads; t++)
 		failed += run_share(w, &job, t);
-	return failed ? KC_FAIL(KC_EBACKEND, "optical flow failed for %d pairs of frames", failed) : 0;
+	return failed ? KC_FAIL(KC_EBACKEND, "optical flow failed for %d pairs of frames", failed)
+		      : 0;
 }
 
 /* "FOLDER/00012.png": the frame's own name with another ending. */
@@ -283,7 +303,8 @@ static char *result_path(const struct work *w, int64_t frame)
 		return kc_format("%s/%05lld.png", w->folder, (long long)frame);
 	name = w->clip->files.v[frame];
 	dot = strrchr(name, '.');
-	return kc_format("%s/%.*s.png", w->folder, (int)(dot ? dot - name : (long)strlen(name)), name);
+	return kc_format("%s/%.*s.png", w->folder, (int)(dot ? dot - name : (long)strlen(name)),
+			 name);
 }
 
 static void show_progress(struct work *w, int64_t frame)
@@ -304,7 +325,8 @@ static void show_progress(struct work *w, int64_t frame)
 static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
 {
 	struct work *w = own;
-	const struct kc_image image = {.width = p->width, .height = p->height, .rgb = (uint8_t *)p->rgb};
+	const struct kc_image image = {
+		.width = p->width, .height = p->height, .rgb = (uint8_t *)p->rgb};
 	char *path = result_path(w, frame);
 	int rc = path ? kc_image_write(path, &image, 0) : KC_ENOMEM;
 
@@ -312,8 +334,9 @@ static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
 	KC_TRY(rc);
 	w->done++;
 	show_progress(w, frame);
-	return stop_signal ? KC_FAIL(KC_ESTOP, "stopped after frame %lld of clip %s", (long long)frame,
-				     w->clip->name) : 0;
+	return stop_signal ? KC_FAIL(KC_ESTOP, "stopped after frame %lld of clip %s",
+				     (long long)frame, w->clip->name)
+			   : 0;
 }
 
 static bool same_folder(const char *a, const char *b)
@@ -329,7 +352,8 @@ static bool same_folder(const char *a, const char *b)
 /* A single folder of frames gives a single folder of results. */
 static char *result_folder(const struct work *w)
 {
-	bool single = w->data->n == 1 && !w->data->pack && same_folder(w->clip->path, w->data->path);
+	bool single =
+		w->data->n == 1 && !w->data->pack && same_folder(w->clip->path, w->data->path);
 
 	return single ? kc_strdup(w->a->output) : kc_format("%s/%s", w->a->output, w->clip->name);
 }
@@ -342,15 +366,16 @@ static int colorize_clip(struct work *w)
 
 	KC_TRY(kc_dir_make(w->folder));
 	if (w->clip->path && same_folder(w->clip->path, w->folder))
-		return KC_FAIL(KC_ECONFIG, "-o %s is where the frames of %s are; take another folder",
+		return KC_FAIL(KC_ECONFIG,
+			       "-o %s is where the frames of %s are; take another folder",
 			       w->a->output, w->clip->name);
 	w->reported = -1;
 	rc = kc_colorizer_run(w->colorizer, &clip, &count);
 	w->damaged += count.damaged;
 	if (w->a->verbose && !rc)
-		fprintf(stderr, "%s: %lld frames of %d x %d, %lld anchors, %lld windows -> %s\n", w->clip->name,
-			(long long)w->clip->n, w->clip->width, w->clip->height, (long long)count.anchors,
-			(long long)count.windows, w->folder);
+		fprintf(stderr, "%s: %lld frames of %d x %d, %lld anchors, %lld windows -> %s\n",
+			w->clip->name, (long long)w->clip->n, w->clip->width, w->clip->height,
+			(long long)count.anchors, (long long)count.windows, w->folder);
 	return rc < 0 ? kc_cause(rc, "clip %s", w->clip->name) : 0;
 }
 
@@ -372,7 +397,8 @@ static int colorize_all(struct work *w)
 		KC_TRY(rc);
 	}
 	fprintf(stderr, "%lld frames of %zu clips in %.1f s, %lld damaged ones repeated: %s\n",
-		(long long)w->done, w->data->n, kc_now() - w->started, (long long)w->damaged, w->a->output);
+		(long long)w->done, w->data->n, kc_now() - w->started, (long long)w->damaged,
+		w->a->output);
 	return 0;
 }
 
@@ -390,10 +416,11 @@ static int dry_run(struct work *w)
 			longest = c;
 	}
 	KC_TRY(kc_colorizer_prepare(w->colorizer, longest->n, longest->width, longest->height, &s));
-	printf("%zu clips, %lld frames; longest: %s, %lld frames of %d x %d\n", w->data->n, (long long)frames,
-	       longest->name, (long long)longest->n, longest->width, longest->height);
-	printf("memory: %.0f MB working set, %.0f MB inputs, %.0f MB weights\n", (double)s.arena / 1e6,
-	       (double)s.slots / 1e6, (double)(s.params + s.packed) / 1e6);
+	printf("%zu clips, %lld frames; longest: %s, %lld frames of %d x %d\n", w->data->n,
+	       (long long)frames, longest->name, (long long)longest->n, longest->width,
+	       longest->height);
+	printf("memory: %.0f MB working set, %.0f MB inputs, %.0f MB weights\n",
+	       (double)s.arena / 1e6, (double)s.slots / 1e6, (double)(s.params + s.packed) / 1e6);
 	printf("longest window with its anchor: %.1f GFLOP\n", s.flops / 1e9);
 	return 0;
 }

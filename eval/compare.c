@@ -40,9 +40,12 @@ static int64_t find_frame(const struct kc_clip *truth, const struct kc_clip *res
 	const char *name;
 
 	if (truth->pack || results->pack)
-		return frame < results->n ? frame : KC_FAIL(KC_ENOENT, "clip %s has %lld frames, the ground "
-							    "truth has %lld", results->name,
-							    (long long)results->n, (long long)truth->n);
+		return frame < results->n
+			       ? frame
+			       : KC_FAIL(KC_ENOENT,
+					 "clip %s has %lld frames, the ground "
+					 "truth has %lld",
+					 results->name, (long long)results->n, (long long)truth->n);
 	name = truth->files.v[frame];
 	if (frame < results->n && same_stem(name, results->files.v[frame]))
 		return frame;
@@ -53,7 +56,8 @@ static int64_t find_frame(const struct kc_clip *truth, const struct kc_clip *res
 		       (int)stem(name), name);
 }
 
-int kc_compare_frame(struct kc_compare *c, size_t row, size_t clip, int64_t frame, struct kc_image *image)
+int kc_compare_frame(struct kc_compare *c, size_t row, size_t clip, int64_t frame,
+		     struct kc_image *image)
 {
 	const struct kc_clip *truth = &c->truth->clip[clip], *results;
 	int64_t found;
@@ -71,9 +75,10 @@ int kc_compare_frame(struct kc_compare *c, size_t row, size_t clip, int64_t fram
 	KC_TRY(kc_clip_read(results, found, image));
 	if (image->width == truth->width && image->height == truth->height)
 		return 0;
-	return KC_FAIL(KC_ESHAPE, "%s, clip %s: frames of %d x %d, those of the ground truth are %d x %d",
-		       c->row[row].results->path, results->name, image->width, image->height, truth->width,
-		       truth->height);
+	return KC_FAIL(KC_ESHAPE,
+		       "%s, clip %s: frames of %d x %d, those of the ground truth are %d x %d",
+		       c->row[row].results->path, results->name, image->width, image->height,
+		       truth->width, truth->height);
 }
 
 /* ---- figures ---- */
@@ -105,8 +110,8 @@ static struct kc_figures figures_of(const struct sums *s)
 	};
 }
 
-static int measure_frames(struct kc_compare *c, size_t clip, struct sums *sums, struct kc_image *truth,
-			  struct kc_image *image)
+static int measure_frames(struct kc_compare *c, size_t clip, struct sums *sums,
+			  struct kc_image *truth, struct kc_image *image)
 {
 	int64_t n = c->truth->clip[clip].n;
 
@@ -137,9 +142,10 @@ static int measure_clip(struct kc_compare *c, size_t clip)
 /* Student's t for 95 % with so many degrees of freedom. */
 static double student(size_t freedom)
 {
-	static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
-				   2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
-				   2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042};
+	static const double t[] = {12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306,
+				   2.262,  2.228, 2.201, 2.179, 2.160, 2.145, 2.131, 2.120,
+				   2.110,  2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064,
+				   2.060,  2.056, 2.052, 2.048, 2.045, 2.042};
 
 	return freedom < 1 ? NAN : freedom <= KC_COUNT(t) ? t[freedom - 1] : 1.96;
 }
@@ -164,8 +170,9 @@ static void average(struct kc_compare_row *r, size_t n)
 		kc_mean_add(&cdc, r->clip[i].cdc);
 		kc_mean_add(&colour, r->clip[i].colourfulness);
 	}
-	r->mean = (struct kc_figures){kc_mean_get(&psnr), kc_mean_get(&anchors), kc_mean_get(&internal),
-				      kc_mean_get(&cdc), kc_mean_get(&colour)};
+	r->mean = (struct kc_figures){kc_mean_get(&psnr), kc_mean_get(&anchors),
+				      kc_mean_get(&internal), kc_mean_get(&cdc),
+				      kc_mean_get(&colour)};
 	r->margin = margin(r, n);
 }
 
@@ -238,8 +245,8 @@ const char *kc_figure_text(double x, int decimals, char *text)
 	return text;
 }
 
-static void print_row(const struct kc_compare *c, const char *name, const struct kc_figures *f, double range,
-		      FILE *out)
+static void print_row(const struct kc_compare *c, const char *name, const struct kc_figures *f,
+		      double range, FILE *out)
 {
 	char text[32];
 
@@ -257,15 +264,16 @@ static void print_row(const struct kc_compare *c, const char *name, const struct
 
 static void print_head(const struct kc_compare *c, FILE *out)
 {
-	fprintf(out, "  %-16s %8s%s %10s %8s\n", "", "PSNR", c->interval ? "  anchors internal" : "", "CDC",
-		"colour");
+	fprintf(out, "  %-16s %8s%s %10s %8s\n", "", "PSNR",
+		c->interval ? "  anchors internal" : "", "CDC", "colour");
 }
 
 void kc_compare_print(const struct kc_compare *c, FILE *out)
 {
 	for (size_t i = 0; i < c->truth->n; i++) {
 		fprintf(out, "%s, %lld frames of %d x %d\n", c->truth->clip[i].name,
-			(long long)c->truth->clip[i].n, c->truth->clip[i].width, c->truth->clip[i].height);
+			(long long)c->truth->clip[i].n, c->truth->clip[i].width,
+			c->truth->clip[i].height);
 		print_head(c, out);
 		for (size_t r = 0; r < c->n_rows; r++)
 			print_row(c, c->row[r].name, &c->row[r].clip[i], NAN, out);

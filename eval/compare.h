@@ -15,7 +15,8 @@
 enum { KC_COMPARE_RESULTS = 16 };
 
 struct kc_figures {
-	/* dB, means of the frames; NAN where there are none (internal ones of a short clip, truth). */
+	/* dB, means of the frames; NAN where there are none (internal ones of a short clip, truth).
+	 */
 	double psnr, anchors, internal;
 	double cdc, colourfulness;
 };
@@ -25,7 +26,7 @@ struct kc_compare_row {
 	struct kc_dataset *results;     /* NULL: grey or truth */
 	struct kc_figures *clip;        /* by clip of the ground truth */
 	struct kc_figures mean;         /* over clips */
-	double margin;                  /* half width of the 95 % interval of mean.psnr over clips */
+	double margin; /* half width of the 95 % interval of mean.psnr over clips */
 };
 
 struct kc_compare {
@@ -55,7 +56,8 @@ int kc_compare_open(struct kc_compare *, const struct kc_compare_args *, struct 
 void kc_compare_close(struct kc_compare *);
 
 /* The picture of a row: results are found by clip name and by frame name without its ending. */
-int kc_compare_frame(struct kc_compare *, size_t row, size_t clip, int64_t frame, struct kc_image *);
+int kc_compare_frame(struct kc_compare *, size_t row, size_t clip, int64_t frame,
+		     struct kc_image *);
 
 /* Aligned text, a block per clip and one of means; JSON with the same figures. */
 void kc_compare_print(const struct kc_compare *, FILE *);

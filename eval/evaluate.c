@@ -24,9 +24,9 @@ static void usage(FILE *f)
 {
 	fputs("usage: evaluate -t FOLDER -i NAME=FOLDER [-i NAME=FOLDER]... [options]\n"
 	      "\n"
-	      "  -t FOLDER        ground truth: a folder of clips, or of one clip's frames, or a pack file\n"
+	      "  -t FOLDER        ground truth: folder of clips, or of one clip, or a pack file\n"
 	      "  -i NAME=FOLDER   results under the same names; NAME stands in the tables\n"
-	      "  --interval N     frames between anchors: figures of anchors and of the frames between\n"
+	      "  --interval N     frames between anchors: figures of anchors and of the rest\n"
 	      "  -o FILE          write the figures as JSON\n"
 	      "  --report FILE    write an HTML page, complete in one file\n"
 	      "  --strips N       strips of frames in it (two per clip, at most 12)\n"
@@ -36,9 +36,10 @@ static void usage(FILE *f)
 	      "  -j N             threads (one per core)\n"
 	      "  -h, --help       this\n"
 	      "\n"
-	      "Prints PSNR (dB), CDC and colourfulness per clip and their means over clips, with a row\n"
-	      "for the ground truth's luma alone and one for the ground truth itself.\n"
-	      "exit status: 0 done, 1 error\n", f);
+	      "Prints PSNR (dB), CDC and colourfulness per clip and their means over clips, with\n"
+	      "rows for the ground truth's luma alone and for the ground truth itself.\n"
+	      "exit status: 0 done, 1 error\n",
+	      f);
 }
 
 static int bad_usage(const char *fmt, const char *what)
@@ -84,12 +85,14 @@ static int take_number(struct arguments *a, int option, const char *text)
 	switch (option) {
 	case INTERVAL:
 		if (!number(text, 1, 1000, &x))
-			return bad_usage("--interval: expected a number from 1 to 1000, got %s", text);
+			return bad_usage("--interval: expected a number from 1 to 1000, got %s",
+					 text);
 		a->compare.interval = x;
 		return 0;
 	case STRIPS:
 		if (!number(text, 0, 1000, &x))
-			return bad_usage("--strips: expected a number from 0 to 1000, got %s", text);
+			return bad_usage("--strips: expected a number from 0 to 1000, got %s",
+					 text);
 		a->strips = (int)x;
 		return 0;
 	default:
@@ -103,10 +106,14 @@ static int take_number(struct arguments *a, int option, const char *text)
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {
-		{"interval", required_argument, NULL, INTERVAL}, {"report", required_argument, NULL, REPORT},
-		{"strips", required_argument, NULL, STRIPS}, {"metrics", required_argument, NULL, RUN},
-		{"title", required_argument, NULL, TITLE}, {"notes", required_argument, NULL, NOTES},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"interval", required_argument, NULL, INTERVAL},
+		{"report", required_argument, NULL, REPORT},
+		{"strips", required_argument, NULL, STRIPS},
+		{"metrics", required_argument, NULL, RUN},
+		{"title", required_argument, NULL, TITLE},
+		{"notes", required_argument, NULL, NOTES},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	int c, status = 0;
 
@@ -132,7 +139,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 	if (optind < argc)
 		return bad_usage("unexpected argument %s", argv[optind]);
 	if (!a->compare.truth || !a->compare.n_results)
-		return bad_usage("%s is missing", a->compare.truth ? "-i NAME=FOLDER" : "-t FOLDER");
+		return bad_usage("%s is missing",
+				 a->compare.truth ? "-i NAME=FOLDER" : "-t FOLDER");
 	return 0;
 }
 

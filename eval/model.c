@@ -39,12 +39,14 @@ static int number(const struct kc_st *f, const char *key, double low, double hig
 	errno = 0;
 	*x = strtod(text, &end);
 	if (errno || end == text || *end || !(*x >= low && *x <= high))
-		return KC_FAIL(KC_EFORMAT, "%s: metadata %s is \"%s\", expected a number from %g to %g",
+		return KC_FAIL(KC_EFORMAT,
+			       "%s: metadata %s is \"%s\", expected a number from %g to %g",
 			       f->path, key, text, low, high);
 	return 0;
 }
 
-static int recognise(const struct kc_st *f, struct kc_colorizer_args *a, struct kc_model_about *about)
+static int recognise(const struct kc_st *f, struct kc_colorizer_args *a,
+		     struct kc_model_about *about)
 {
 	double iter = -1;
 
@@ -53,8 +55,10 @@ static int recognise(const struct kc_st *f, struct kc_colorizer_args *a, struct 
 	else if (has(f, "model10.1.weight"))
 		a->network = KC_COLORIZE_FRAMES;
 	else
-		return KC_FAIL(KC_EFORMAT, "%s: neither TCVC (weigting.conv1.weight) nor siggraph17 "
-			       "(model10.1.weight)", f->path);
+		return KC_FAIL(KC_EFORMAT,
+			       "%s: neither TCVC (weigting.conv1.weight) nor siggraph17 "
+			       "(model10.1.weight)",
+			       f->path);
 	a->width = 1;
 	KC_TRY(number(f, "width", 0.0625, 1, &a->width));
 	KC_TRY(number(f, "mask_cent", 0, 1, &a->mask_cent));
@@ -73,8 +77,10 @@ static int choose_flow(const struct kc_st *f, const struct kc_model_files *files
 	if (a->network != KC_COLORIZE_TCVC)
 		return 0;
 	if (files->flow == KC_FLOW_FLOWNET2 && !any)
-		return KC_FAIL(KC_ECONFIG, "%s holds no FlowNet2 weights: give them with --flow-net, or take "
-			       "--flow dis", files->model);
+		return KC_FAIL(KC_ECONFIG,
+			       "%s holds no FlowNet2 weights: give them with --flow-net, or take "
+			       "--flow dis",
+			       files->model);
 	a->flownet = files->flow == KC_FLOW_FLOWNET2 || (files->flow == KC_FLOW_UNSAID && any);
 	if (a->flownet)
 		about->flow_source = files->flow_net ? files->flow_net : files->model;
@@ -120,9 +126,10 @@ static int load_part(const struct kc_st *f, struct kc_params *s, const struct pa
 		if (!belongs(p, part))
 			continue;
 		if (!has(f, name) && !may_be_missing(name))
-			rc = KC_FAIL(KC_EFORMAT, "%s: \"%s\" is missing, so it is not %s", f->path, name,
-				     part->what);
-		d[n++] = (struct kc_load_dest){name, p->type.ndim, p->type.dim, kc_param_master(p).data};
+			rc = KC_FAIL(KC_EFORMAT, "%s: \"%s\" is missing, so it is not %s", f->path,
+				     name, part->what);
+		d[n++] = (struct kc_load_dest){name, p->type.ndim, p->type.dim,
+					       kc_param_master(p).data};
 	}
 	/* Superfluous tensors are other parts of the same file. */
 	if (!rc)
@@ -143,8 +150,8 @@ static int load_file(const char *path, struct kc_params *s, const struct part *p
 	return rc;
 }
 
-static int load_key_net(const struct kc_st *f, struct kc_params *s, const struct kc_model_files *files,
-			struct kc_model_about *about)
+static int load_key_net(const struct kc_st *f, struct kc_params *s,
+			const struct kc_model_files *files, struct kc_model_about *about)
 {
 	static const struct part inside = {"fea_key.", "", "the keyframe network"};
 	static const struct part beside = {"fea_key.", "fea_key.", "a keyframe network"};
@@ -153,8 +160,10 @@ static int load_key_net(const struct kc_st *f, struct kc_params *s, const struct
 	if (files->key_net)
 		return load_file(files->key_net, s, &beside);
 	if (!has_any(f, "fea_key."))
-		return KC_FAIL(KC_ECONFIG, "%s holds no keyframe network (fea_key.*): give siggraph17's "
-			       "weights with --key-net", files->model);
+		return KC_FAIL(KC_ECONFIG,
+			       "%s holds no keyframe network (fea_key.*): give siggraph17's "
+			       "weights with --key-net",
+			       files->model);
 	return load_part(f, s, &inside);
 }
 
@@ -176,9 +185,9 @@ static int load_all(const struct kc_st *f, struct kc_params *s, const struct kc_
 	return 0;
 }
 
-static int open_from(const struct kc_st *f, struct kc_colorizer **out, struct kc_colorizer_args *args,
-		     struct kc_device *device, const struct kc_model_files *files,
-		     struct kc_model_about *about)
+static int open_from(const struct kc_st *f, struct kc_colorizer **out,
+		     struct kc_colorizer_args *args, struct kc_device *device,
+		     const struct kc_model_files *files, struct kc_model_about *about)
 {
 	int rc;
 
@@ -191,8 +200,9 @@ static int open_from(const struct kc_st *f, struct kc_colorizer **out, struct kc
 	return rc;
 }
 
-int kc_model_open(struct kc_colorizer **out, struct kc_colorizer_args *args, struct kc_device *device,
-		  const struct kc_model_files *files, struct kc_model_about *about)
+int kc_model_open(struct kc_colorizer **out, struct kc_colorizer_args *args,
+		  struct kc_device *device, const struct kc_model_files *files,
+		  struct kc_model_about *about)
 {
 	struct kc_st f;
 	int rc;

@@ -32,15 +32,18 @@ static void put_cards(FILE *out, const struct kc_compare *c)
 
 		snprintf(value, sizeof value, "%+.2f dB", ours->mean.psnr - grey->mean.psnr);
 		snprintf(what, sizeof what, "%s over grey: PSNR %s against %s dB", ours->name,
-			 kc_figure_text(ours->mean.psnr, 2, a), kc_figure_text(grey->mean.psnr, 2, b));
+			 kc_figure_text(ours->mean.psnr, 2, a),
+			 kc_figure_text(grey->mean.psnr, 2, b));
 		put_card(out, value, what);
 		snprintf(value, sizeof value, "%s", kc_figure_text(ours->mean.colourfulness, 1, a));
 		snprintf(what, sizeof what, "colourfulness of %s; the truth has %s", ours->name,
 			 kc_figure_text(truth->mean.colourfulness, 1, b));
 		put_card(out, value, what);
 		snprintf(value, sizeof value, "%s", kc_figure_text(1000 * ours->mean.cdc, 2, a));
-		snprintf(what, sizeof what, "CDC of %s, in thousandths: how much colours change from frame to "
-			 "frame; the truth has %s", ours->name, kc_figure_text(1000 * truth->mean.cdc, 2, b));
+		snprintf(what, sizeof what,
+			 "CDC of %s, in thousandths: how much colours change from frame to "
+			 "frame; the truth has %s",
+			 ours->name, kc_figure_text(1000 * truth->mean.cdc, 2, b));
 		put_card(out, value, what);
 	}
 	fputs("</div>\n", out);
@@ -50,7 +53,8 @@ static void put_cards(FILE *out, const struct kc_compare *c)
 
 static void put_base64(FILE *out, const uint8_t *p, size_t n)
 {
-	static const char digit[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+	static const char digit[] =
+		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
 	for (size_t i = 0; i < n; i += 3) {
 		uint32_t v = (uint32_t)p[i] << 16 | (i + 1 < n ? (uint32_t)p[i + 1] << 8 : 0) |
@@ -91,7 +95,8 @@ static int put_picture(FILE *out, const struct kc_image *image, const char *name
 
 struct pictures { struct kc_image truth, row; };
 
-static int put_strip(FILE *out, struct kc_compare *c, size_t clip, int64_t frame, struct pictures *p)
+static int put_strip(FILE *out, struct kc_compare *c, size_t clip, int64_t frame,
+		     struct pictures *p)
 {
 	const struct kc_clip *k = &c->truth->clip[clip];
 	char text[32];
@@ -152,7 +157,8 @@ static void put_cell(FILE *out, double x, int decimals)
 	fprintf(out, "<td>%s</td>", kc_figure_text(x, decimals, text));
 }
 
-static void put_block(FILE *out, const struct kc_compare *c, const char *name, size_t clip, bool mean)
+static void put_block(FILE *out, const struct kc_compare *c, const char *name, size_t clip,
+		      bool mean)
 {
 	fprintf(out, "<tbody%s>\n", mean ? " class=\"mean\"" : "");
 	for (size_t r = 0; r < c->n_rows; r++) {
@@ -184,8 +190,8 @@ static void put_block(FILE *out, const struct kc_compare *c, const char *name, s
 
 static void put_table(FILE *out, const struct kc_compare *c)
 {
-	fputs("<h2>Figures</h2>\n<div class=\"scroll\"><table>\n<thead><tr><th class=\"word\">clip</th><th></th>"
-	      "<th>PSNR, dB</th>", out);
+	fputs("<h2>Figures</h2>\n<div class=\"scroll\"><table>\n<thead><tr>"
+	      "<th class=\"word\">clip</th><th></th><th>PSNR, dB</th>", out);
 	if (c->interval)
 		fputs("<th>anchors</th><th>between</th>", out);
 	fputs("<th>CDC × 1000</th><th>colourfulness</th></tr></thead>\n", out);
@@ -193,12 +199,13 @@ static void put_table(FILE *out, const struct kc_compare *c)
 		put_block(out, c, c->truth->clip[i].name, i, false);
 	put_block(out, c, "mean of clips", 0, true);
 	fputs("</table></div>\n"
-	      "<p class=\"dim\"><b>PSNR</b> compares every pixel with the true colour, on 8-bit RGB in double "
-	      "precision; higher is closer. <b>grey</b> is the true frame without its colour: what a "
-	      "colorizer must beat. <b>CDC</b> is how much the distribution of colours changes between "
-	      "frames 1, 2 and 4 apart; it includes luma, so the truth is not zero, and a good result is "
-	      "near the truth, not below it. <b>Colourfulness</b> is that of Hasler and Süsstrunk. "
-	      "± is the 95&nbsp;% interval over clips.</p>\n", out);
+	      "<p class=\"dim\"><b>PSNR</b> compares every pixel with the true colour, on\n"
+	      "8-bit RGB in double precision; higher is closer. <b>grey</b> is the true frame\n"
+	      "without its colour: what a colorizer must beat. <b>CDC</b> is how much the\n"
+	      "distribution of colours changes between frames 1, 2 and 4 apart; it includes luma,\n"
+	      "so the truth is not zero, and a good result is near the truth, not below it.\n"
+	      "<b>Colourfulness</b> is that of Hasler and Süsstrunk. ± is the 95&nbsp;% interval\n"
+	      "over clips.</p>\n", out);
 }
 
 /* ---- curves ---- */
@@ -206,9 +213,12 @@ static void put_table(FILE *out, const struct kc_compare *c)
 static const char *caption(const char *key)
 {
 	static const char *const captions[][2] = {
-		{"l_reg", "distance to the true colour"}, {"l_class", "cross entropy of colour classes"},
-		{"l_pix", "distance to the true colour"}, {"warp_loss", "flicker over one frame"},
-		{"warp_loss2", "flicker over two frames"}, {"grad_norm", "norm of the gradient"},
+		{"l_reg", "distance to the true colour"},
+		{"l_class", "cross entropy of colour classes"},
+		{"l_pix", "distance to the true colour"},
+		{"warp_loss", "flicker over one frame"},
+		{"warp_loss2", "flicker over two frames"},
+		{"grad_norm", "norm of the gradient"},
 	};
 
 	for (size_t i = 0; i < KC_COUNT(captions); i++)
@@ -245,8 +255,8 @@ static int put_runs(FILE *out, const struct kc_report *r)
 		KC_TRY(rc);
 	}
 	if (r->n_metrics)
-		fputs("<p class=\"dim\">Thin: the values as logged, by iteration. Thick: their moving "
-		      "mean.</p>\n", out);
+		fputs("<p class=\"dim\">Thin: the values as logged, by iteration. "
+		      "Thick: their moving mean.</p>\n", out);
 	return 0;
 }
 
@@ -255,9 +265,11 @@ static int put_runs(FILE *out, const struct kc_report *r)
 static void put_head(FILE *out, const char *title)
 {
 	fputs("<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\n"
-	      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>", out);
+	      "<meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<title>",
+	      out);
 	kc_html_put(out, title);
-	fprintf(out, "</title>\n%s</head>\n<body><main>\n<div class=\"bar\"></div>\n<h1>", kc_report_style);
+	fprintf(out, "</title>\n%s</head>\n<body><main>\n<div class=\"bar\"></div>\n<h1>",
+		kc_report_style);
 	kc_html_put(out, title);
 	fputs("</h1>\n", out);
 }
@@ -268,9 +280,10 @@ static void put_lead(FILE *out, const struct kc_compare *c)
 
 	for (size_t i = 0; i < c->truth->n; i++)
 		frames += c->truth->clip[i].n;
-	fprintf(out, "<p class=\"dim\">%lld frames of %zu clip%s. The network sees luma alone and every result "
-		"keeps it; what is compared is the colour it was given.</p>\n", frames, c->truth->n,
-		c->truth->n == 1 ? "" : "s");
+	fprintf(out,
+		"<p class=\"dim\">%lld frames of %zu clip%s. The network sees luma alone and every "
+		"result keeps it; what is compared is the colour it was given.</p>\n",
+		frames, c->truth->n, c->truth->n == 1 ? "" : "s");
 }
 
 /* Every line a paragraph. */

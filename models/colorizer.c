@@ -22,13 +22,16 @@ static int resolve(struct kc_colorizer_args *a)
 		if (a->intervals[i] < 1 || a->intervals[i] > LONGEST_INTERVAL)
 			return KC_FAIL(KC_ECONFIG, "an interval of %d frames, expected 1 to %d",
 				       a->intervals[i], LONGEST_INTERVAL);
-	if (a->size < 2 * KC_SIGGRAPH17_SIDE || a->size > LARGEST_SIZE || a->size % KC_SIGGRAPH17_SIDE)
-		return KC_FAIL(KC_ECONFIG, "size %d of the network's input, expected a multiple of %d "
-			       "from %d to %d", a->size, KC_SIGGRAPH17_SIDE, 2 * KC_SIGGRAPH17_SIDE,
-			       LARGEST_SIZE);
+	if (a->size < 2 * KC_SIGGRAPH17_SIDE || a->size > LARGEST_SIZE ||
+	    a->size % KC_SIGGRAPH17_SIDE)
+		return KC_FAIL(KC_ECONFIG,
+			       "size %d of the network's input, expected a multiple of %d "
+			       "from %d to %d",
+			       a->size, KC_SIGGRAPH17_SIDE, 2 * KC_SIGGRAPH17_SIDE, LARGEST_SIZE);
 	if (a->flownet && a->size % 64)
-		return KC_FAIL(KC_ECONFIG, "size %d of the network's input, FlowNet 2.0 needs a multiple "
-			       "of 64", a->size);
+		return KC_FAIL(KC_ECONFIG,
+			       "size %d of the network's input, FlowNet 2.0 needs a multiple of 64",
+			       a->size);
 	if (a->network == KC_COLORIZE_FRAMES)
 		a->n_intervals = 1;
 	return 0;
@@ -249,7 +252,8 @@ static int see_next_good(struct run *r, struct seen *s)
 		s->picture = i;
 		return see(r, &from, s);
 	}
-	return KC_FAIL(KC_EFORMAT, "none of the %lld frames can be read", (long long)r->clip->frames);
+	return KC_FAIL(KC_EFORMAT, "none of the %lld frames can be read",
+		       (long long)r->clip->frames);
 }
 
 static int load(struct run *r, int64_t frame)
@@ -308,7 +312,8 @@ static int feed_flows(struct run *r, struct kc_window_plan *w, int64_t first)
 		return 0;
 	for (int i = 0; i < w->frames; i++)
 		memcpy(r->grey + (size_t)i * r->pixels, seen_at(r, first + i)->grey, r->pixels);
-	KC_TRY(r->clip->flows(r->clip->own, r->grey, r->c->args.size, w->pairs, w->n_pairs, r->flow));
+	KC_TRY(r->clip->flows(r->clip->own, r->grey, r->c->args.size, w->pairs, w->n_pairs,
+			      r->flow));
 	b = real_buf(r->flow, w->flows);
 	return kc_plan_feed(w->plan, w->flows, &b);
 }

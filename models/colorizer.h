@@ -59,8 +59,8 @@ struct kc_colorizer_clip {
 	 */
 	int (*source)(void *own, int64_t frame, struct kc_picture *);
 	/*
-	 * flow[p] of size x size pairs (u, v) in pixels: pixel (x, y) of grey frame pairs[p].from is
-	 * found in frame pairs[p].to at (x + u, y + v).  grey: frames of size x size bytes, one
+	 * flow[p] of size x size pairs (u, v) in pixels: pixel (x, y) of grey frame pairs[p].from
+	 * is found in frame pairs[p].to at (x + u, y + v).  grey: frames of size x size bytes, one
 	 * after the other.  Not called for a network that needs no flow from outside.
 	 */
 	int (*flows)(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n,

@@ -139,8 +139,8 @@ static void colour_release(struct kc_colour_plan *p)
 }
 
 /* The frame's L with that chroma, as sRGB in 0 .. 255, not rounded. */
-static struct kc_tensor *join(const struct kc_colorizer *c, struct kc_graph *g, struct kc_tensor *lightness,
-			      struct kc_tensor *ab)
+static struct kc_tensor *join(const struct kc_colorizer *c, struct kc_graph *g,
+			      struct kc_tensor *lightness, struct kc_tensor *ab)
 {
 	int64_t h = lightness->type.dim[2], w = lightness->type.dim[3];
 	struct kc_tensor *lab, *rgb;
@@ -160,8 +160,8 @@ static int colour_graph(struct kc_colorizer *c, struct kc_colour_plan *p, int wi
 		return KC_ENOMEM;
 	p->frame = kc_input(g, "frame", KC_TYPE(KC_U8, 1, 3, height, width));
 	lightness = kc_slice(g, kc_rgb_to_lab(g, kc_to_real(g, p->frame, 1.0 / 255)), 1, 0, 1, 1);
-	p->l = kc_resize_bilinear(g, kc_scale(g, kc_shift(g, lightness, -50), 1.0 / 100), c->args.size,
-				  c->args.size, false);
+	p->l = kc_resize_bilinear(g, kc_scale(g, kc_shift(g, lightness, -50), 1.0 / 100),
+				  c->args.size, c->args.size, false);
 	p->ab[0] = kc_input(g, "ab0", planes(c, 1, 2));
 	rgb = join(c, g, lightness, p->ab[0]);
 	if (c->args.n_intervals == 1) {

@@ -1,4 +1,4 @@
-/* The compiled parts of a colorizer: models/colorizer_plans.c builds them, colorizer.c runs them. */
+/* The compiled parts of a colorizer: colorizer_plans.c builds them, colorizer.c runs them. */
 #ifndef KC_MODELS_COLORIZER_PRIVATE_H
 #define KC_MODELS_COLORIZER_PRIVATE_H
 

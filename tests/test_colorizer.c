@@ -43,14 +43,16 @@ static int source(void *own, int64_t frame, struct kc_picture *p)
 	return 0;
 }
 
-static int flows(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n, float *flow)
+static int flows(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n,
+		 float *flow)
 {
 	struct clip *c = own;
 
 	for (int p = 0; p < n; p++)
 		for (int i = 0; i < size * size; i++) {
 			flow[2 * (p * size * size + i)] = (float)(pairs[p].to - pairs[p].from);
-			flow[2 * (p * size * size + i) + 1] = grey[pairs[p].from * size * size] > 200;
+			flow[2 * (p * size * size + i) + 1] =
+				grey[pairs[p].from * size * size] > 200;
 		}
 	c->flow_pairs += n;
 	return 0;
@@ -76,7 +78,8 @@ static void clip_open(struct clip *c, int64_t frames, int width, int height)
 	for (size_t i = 0; i < (size_t)frames * bytes(c); i++) {
 		size_t x = i / 3 % (size_t)width + i / bytes(c);
 
-		c->rgb[i] = (uint8_t)KC_MIN(255.0, 200.0 * (double)x / (width + 24) + 55 * kc_random_unit(&random));
+		c->rgb[i] = (uint8_t)KC_MIN(255.0, 200.0 * (double)x / (width + 24) +
+							   55 * kc_random_unit(&random));
 	}
 }
 
@@ -167,7 +170,8 @@ static double colour(const struct clip *c)
 	double sum = 0;
 
 	for (size_t i = 0; i < (size_t)c->frames * bytes(c); i += 3)
-		sum += abs(c->result[i] - c->result[i + 1]) + abs(c->result[i + 1] - c->result[i + 2]);
+		sum += abs(c->result[i] - c->result[i + 1]) +
+		       abs(c->result[i + 1] - c->result[i + 2]);
 	return sum / (double)((size_t)c->frames * bytes(c) / 3);
 }
 
@@ -246,7 +250,8 @@ static void test_anchors(void)
 		for (int i = 0; i < 9; i += 4) {
 			memcpy(alone.rgb, c.rgb + (size_t)i * bytes(&c), bytes(&c));
 			colorize(&f, &alone);
-			KC_CHECK(!memcmp(alone.result, c.result + (size_t)i * bytes(&c), bytes(&c)));
+			KC_CHECK(
+				!memcmp(alone.result, c.result + (size_t)i * bytes(&c), bytes(&c)));
 		}
 		free(again);
 	}
@@ -332,8 +337,11 @@ static void test_damaged(void)
 		memcpy(c.rgb, c.rgb + 2 * bytes(&c), bytes(&c));
 		KC_CHECK(fabs(grey_level(result(&c, 0)) - grey_level(c.rgb)) < 0.51);
 		c.damaged = ~0u;
-		KC_CHECK_ERR(kc_colorizer_run(f.colorizer, &(struct kc_colorizer_clip){
-			     c.frames, source, flows, sink, &c}, NULL), KC_EFORMAT, "none of the 9");
+		KC_CHECK_ERR(kc_colorizer_run(
+				     f.colorizer,
+				     &(struct kc_colorizer_clip){c.frames, source, flows, sink, &c},
+				     NULL),
+			     KC_EFORMAT, "none of the 9");
 	}
 	clip_close(&c);
 	fixture_close(&f);
@@ -399,10 +407,12 @@ static void test_arguments(void)
 	kc_device_reference(&d);
 	KC_CHECK_ERR(kc_colorizer_open(&c, &(struct kc_colorizer_args){.size = 100}, &d, NULL),
 		     KC_ECONFIG, "multiple of 8");
-	KC_CHECK_ERR(kc_colorizer_open(&c, &(struct kc_colorizer_args){.size = 96, .flownet = true}, &d,
-				       NULL), KC_ECONFIG, "multiple of 64");
-	KC_CHECK_ERR(kc_colorizer_open(&c, &(struct kc_colorizer_args){.intervals = {-1}}, &d, NULL),
-		     KC_ECONFIG, "interval of -1");
+	KC_CHECK_ERR(kc_colorizer_open(&c, &(struct kc_colorizer_args){.size = 96, .flownet = true},
+				       &d, NULL),
+		     KC_ECONFIG, "multiple of 64");
+	KC_CHECK_ERR(
+		kc_colorizer_open(&c, &(struct kc_colorizer_args){.intervals = {-1}}, &d, NULL),
+		KC_ECONFIG, "interval of -1");
 	kc_device_release(&d);
 }
 

@@ -74,9 +74,18 @@ static int take_value(struct arguments *a, int option, const char *text)
 			return bad_usage("--fit: expected a number of pixels, got %s", text);
 		a->fit = (int)fit;
 		return 0;
-	case START: return number(text, 0, &a->start) ? 0 : bad_usage("--start: expected a number, got %s", text);
-	case EVERY: return number(text, 1, &a->every) ? 0 : bad_usage("--every: expected a number, got %s", text);
-	case COUNT: return number(text, 1, &a->count) ? 0 : bad_usage("--count: expected a number, got %s", text);
+	case START:
+		return number(text, 0, &a->start)
+			       ? 0
+			       : bad_usage("--start: expected a number, got %s", text);
+	case EVERY:
+		return number(text, 1, &a->every)
+			       ? 0
+			       : bad_usage("--every: expected a number, got %s", text);
+	case COUNT:
+		return number(text, 1, &a->count)
+			       ? 0
+			       : bad_usage("--count: expected a number, got %s", text);
 	default:
 		a->format = text;
 		return !strcmp(text, "png") || !strcmp(text, "jpg") ? 0
@@ -87,10 +96,14 @@ static int take_value(struct arguments *a, int option, const char *text)
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	static const struct option longs[] = {
-		{"size", required_argument, NULL, SIZE}, {"fit", required_argument, NULL, FIT},
-		{"start", required_argument, NULL, START}, {"every", required_argument, NULL, EVERY},
-		{"count", required_argument, NULL, COUNT}, {"format", required_argument, NULL, FORMAT},
-		{"help", no_argument, NULL, 'h'}, {0},
+		{"size", required_argument, NULL, SIZE},
+		{"fit", required_argument, NULL, FIT},
+		{"start", required_argument, NULL, START},
+		{"every", required_argument, NULL, EVERY},
+		{"count", required_argument, NULL, COUNT},
+		{"format", required_argument, NULL, FORMAT},
+		{"help", no_argument, NULL, 'h'},
+		{0},
 	};
 	int c, status;
 
@@ -124,7 +137,8 @@ static void result_size(const struct arguments *a, const struct kc_image *in, in
 	}
 }
 
-static int write_frame(const struct arguments *a, const struct kc_image *in, struct kc_image *resized, long i)
+static int write_frame(const struct arguments *a, const struct kc_image *in,
+		       struct kc_image *resized, long i)
 {
 	char *path = kc_format("%s/%05ld.%s", a->output, i, a->format);
 	int w, h, rc = path ? 0 : KC_ENOMEM;
@@ -172,7 +186,8 @@ static int frames(const struct arguments *a)
 	else
 		printf("%ld frames of %s\n", written, a->input);
 	if (v && kc_video_damaged(v))
-		fprintf(stderr, "frames: %lld damaged parts were left out\n", (long long)kc_video_damaged(v));
+		fprintf(stderr, "frames: %lld damaged parts were left out\n",
+			(long long)kc_video_damaged(v));
 	kc_video_close(v);
 	return rc < 0;
 }
