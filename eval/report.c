@@ -204,8 +204,8 @@ static void put_table(FILE *out, const struct kc_compare *c)
 	      "without its colour: what a colorizer must beat. <b>CDC</b> is how much the\n"
 	      "distribution of colours changes between frames 1, 2 and 4 apart; it includes luma,\n"
 	      "so the truth is not zero, and a good result is near the truth, not below it.\n"
-	      "<b>Colourfulness</b> is that of Hasler and Süsstrunk. ± is the 95&nbsp;% interval\n"
-	      "over clips.</p>\n", out);
+	      "<b>Colourfulness</b> is that of Hasler and Süsstrunk. ± is the 95&nbsp;%\n"
+	      "interval over clips.</p>\n", out);
 }
 
 /* ---- curves ---- */
