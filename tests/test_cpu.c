@@ -94,6 +94,8 @@ static void run_plan(struct fixture *f, struct kc_device *d, bool low, double **
 	kc_plan_free(p);
 }
 
+static int threads = 2;
+
 static void run(struct fixture *f, const char *device, bool low, double **out)
 {
 	struct kc_device d;
@@ -105,7 +107,7 @@ static void run(struct fixture *f, const char *device, bool low, double **out)
 	if (strcmp(device, "cpu"))
 		kc_device_reference(&d);
 	else
-		KC_CHECK_OK(kc_device_cpu(&d, 2));
+		KC_CHECK_OK(kc_device_cpu(&d, threads));
 	run_plan(f, &d, low, out);
 	kc_device_release(&d);
 }
@@ -519,6 +521,19 @@ static void test_levels(void)
 	kc_cpu_isa_set(kc_cpu_isa_best());
 }
 
+/* More threads than rows, channels, images or processors. */
+static void test_many_threads(void)
+{
+	threads = 19;
+	test_conv();
+	test_chains();
+	test_shapes();
+	test_sums();
+	test_warp();
+	test_images();
+	threads = 2;
+}
+
 /* The same plan run twice, and built anew, gives the same bits. */
 static void test_repeat(void)
 {
@@ -574,6 +589,7 @@ const struct kc_test kc_tests_cpu[] = {
 	{"resizing equals the reference", test_resize},
 	{"pooling, softmax, norms and correlation equal the reference", test_images},
 	{"every instruction set level equals the reference", test_levels},
+	{"any number of threads equals the reference", test_many_threads},
 	{"the same plan gives the same bits", test_repeat},
 	{"the peak is measured", test_peak},
 	{0}};

@@ -55,22 +55,39 @@ static void copy_element(char *to, const char *from, size_t size)
 		memcpy(to, from, 2);
 }
 
+/* The window at row-major place `row` of the axes before `first`, backwards. */
+static void flip_window(char *to, const char *from, const struct kc_dnn_mem *m, int first,
+			int64_t row, size_t size)
+{
+	int64_t at[KC_MAX_DIM] = {0}, base = 0, n = 1;
+
+	for (int i = first - 1; i >= 0; i--) {
+		base += row % m->dim[i] * m->stride[i];
+		row /= m->dim[i];
+	}
+	for (int i = first; i < m->ndim; i++)
+		n *= m->dim[i];
+	for (int64_t e = 0; e < n; e++, to += size) {
+		int64_t off = base;
+
+		for (int i = first; i < m->ndim; i++)
+			off += (m->dim[i] - 1 - at[i]) * m->stride[i];
+		copy_element(to, from + off * (int64_t)size, size);
+		for (int i = (int)m->ndim - 1; i >= first && ++at[i] == m->dim[i]; i--)
+			at[i] = 0;
+	}
+}
+
 /* Dense, in the order of dim, with the axes of the window reversed. */
 static void flip(char *to, const char *from, const struct kc_dnn_mem *m, int first, size_t size)
 {
-	int64_t n = 1, at[KC_MAX_DIM] = {0};
+	int64_t rows = 1, window = 1;
 
 	for (int i = 0; i < m->ndim; i++)
-		n *= m->dim[i];
-	for (int64_t e = 0; e < n; e++, to += size) {
-		int64_t off = 0;
-
-		for (int i = 0; i < m->ndim; i++)
-			off += (i < first ? at[i] : m->dim[i] - 1 - at[i]) * m->stride[i];
-		copy_element(to, from + off * (int64_t)size, size);
-		for (int i = (int)m->ndim - 1; i >= 0 && ++at[i] == m->dim[i]; i--)
-			at[i] = 0;
-	}
+		*(i < first ? &rows : &window) *= m->dim[i];
+	#pragma omp parallel for schedule(static) if (rows > 1024)
+	for (int64_t row = 0; row < rows; row++)
+		flip_window(to + (size_t)(row * window) * size, from, m, first, row, size);
 }
 
 /* Output axes a, b, i, o, p, q of KC_TURN_PHASES, dense. */
