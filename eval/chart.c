@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { WIDTH = 420, HEIGHT = 240, LEFT = 52, RIGHT = 20, TOP = 34, BOTTOM = 30 };
+enum { WIDTH = 420, HEIGHT = 240, LEFT = 52, RIGHT = 20, TOP = 50, BOTTOM = 30 };
 enum { POINTS = 400, TICKS = 12 };
 
 void kc_html_put(FILE *out, const char *text)
@@ -166,10 +166,8 @@ static void put_chart(FILE *out, const struct kc_curve *c, const char *title, co
 	kc_html_put(out, title);
 	fputs("\">\n<text class=\"title\" x=\"8\" y=\"18\">", out);
 	kc_html_put(out, title);
-	fprintf(out,
-		"</text>\n<text class=\"axis\" x=\"%d\" y=\"18\" text-anchor=\"end\">now "
-		"%.3g%s</text>\n",
-		WIDTH - RIGHT, last, y.log ? ", logarithmic" : "");
+	fprintf(out, "</text>\n<text class=\"axis\" x=\"8\" y=\"35\">now %.3g%s</text>\n", last,
+		y.log ? "; logarithmic" : "");
 	put_axes(out, &x, &y);
 	put_line(out, "raw", c, c->y, &x, &y);
 	put_line(out, "smooth", c, smooth, &x, &y);
