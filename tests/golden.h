@@ -22,7 +22,7 @@ struct golden {
 	struct kc_device *device;
 	bool trace;                     /* statistics of every layer,
 		to find the first that differs */
-	bool quiet;                     /* print failures only */
+	enum { GOLDEN_PRINT_ALL, GOLDEN_PRINT_FAILURES, GOLDEN_PRINT_NOTHING } print;
 	const char *only;               /* cases whose name contains it, or NULL */
 	int passed, failed;
 };

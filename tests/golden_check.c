@@ -229,7 +229,7 @@ void golden_end(struct golden_case *c)
 
 	c->g->passed += good;
 	c->g->failed += !good;
-	if (good && c->g->quiet)
+	if (c->g->print == GOLDEN_PRINT_NOTHING || (good && c->g->print == GOLDEN_PRINT_FAILURES))
 		return;
 	printf("%s %-32s", good ? "ok  " : "FAIL", c->name);
 	if (c->message[0])
