@@ -290,6 +290,33 @@ static void test_formulas(void)
 	}
 }
 
+/* Infinities, NaN, zeros of both signs and the largest numbers give what the C library gives. */
+static void test_special_values(void)
+{
+	static const double special[] = {INFINITY, -INFINITY, NAN, 0.0, -0.0, 3e38, -3e38, 89, -89};
+	static const int ops[] = {KC_PW_exp, KC_PW_log, KC_PW_tanh, KC_PW_sigmoid, KC_PW_softplus,
+				  KC_PW_elu, KC_PW_relu, KC_PW_leaky, KC_PW_clamp, KC_PW_sqrt};
+
+	for (size_t k = 0; k < KC_COUNT(ops); k++) {
+		double *got[1], *want[1];
+		struct fixture f;
+		struct kc_tensor *x;
+
+		fixture_init(&f, k);
+		x = uniform(&f, 0, 1, KC_TYPE(KC_REAL, KC_COUNT(special)));
+		memcpy(f.feed[0].data, special, sizeof special);
+		fetch(&f, kc_pw1(f.g, (enum kc_pw)ops[k], 1, 2, x));
+		run(&f, "reference", false, want);
+		run(&f, "cpu", false, got);
+		for (size_t i = 0; i < KC_COUNT(special); i++)
+			KC_CHECK((isnan(want[0][i]) && isnan(got[0][i])) || got[0][i] == want[0][i] ||
+				 fabs(got[0][i] - want[0][i]) <= 1e-6 * fabs(want[0][i]) + 1e-37);
+		free(got[0]);
+		free(want[0]);
+		fixture_release(&f);
+	}
+}
+
 /* Broadcasts of every kind, layouts that differ, several results, long and odd channels. */
 static void test_chains(void)
 {
@@ -580,6 +607,7 @@ const struct kc_test kc_tests_cpu[] = {
 	{"convolutions in one and three dimensions", test_conv_1d_3d},
 	{"matrix products equal the reference", test_matmul},
 	{"formulas equal the reference", test_formulas},
+	{"special values give what the C library gives", test_special_values},
 	{"chains with broadcasts equal the reference", test_chains},
 	{"a chain may overwrite its input", test_in_place},
 	{"moved elements equal the reference", test_shapes},

@@ -59,7 +59,7 @@ static inline float kc_vec_expm1_small(float r)
 
 static inline float kc_vec_exp(float x)
 {
-	float in = x > 88.8f ? 88.8f : x < -87.3f ? -87.3f : x;
+	float in = x > 88.8f ? 88.8f : x >= -87.3f ? x : -87.3f;        /* of NaN, too */
 	int32_t k;
 	float r = kc_vec_reduce(in, &k), y;
 
@@ -72,7 +72,7 @@ static inline float kc_vec_exp(float x)
 
 static inline float kc_vec_expm1(float x)
 {
-	float in = x > 88.8f ? 88.8f : x < -60.f ? -60.f : x;
+	float in = x > 88.8f ? 88.8f : x >= -60.f ? x : -60.f;
 	int32_t k;
 	float r = kc_vec_reduce(in, &k), half = kc_vec_exp2i(k - 1), y;
 
@@ -96,8 +96,10 @@ static inline float kc_vec_log(float x)
 {
 	float tiny = x < 1.17549435e-38f ? x * 8388608.f : x;
 	float shift = x < 1.17549435e-38f ? -23.f : 0.f;
-	int32_t bits = kc_vec_bits(tiny), k = (bits - 0x3f3504f3) >> 23;
-	float f = kc_vec_float(bits - (k << 23)) - 1, e = (float)k + shift, y;
+	uint32_t bits = (uint32_t)kc_vec_bits(tiny);
+	int32_t k = (int32_t)(bits - 0x3f3504f3u) >> 23;
+	float f = kc_vec_float((int32_t)(bits - (uint32_t)k * 0x800000u)) - 1;
+	float e = (float)k + shift, y;
 
 	y = e * 0.693359375f + (kc_vec_log_near1(f) - e * 2.12194440e-4f);
 	y = x == INFINITY ? x : y;
