@@ -99,7 +99,7 @@ static int gather(const struct kc_params *s, struct contents *c)
 static int write_checkpoint(const struct kc_save_args *a, const struct contents *c,
 			    const struct kc_progress *g)
 {
-	char width[32], hash[32];
+	char width[32], mask_cent[32], hash[32];
 	const struct kc_checkpoint_part models[] = {{"G", c->model, c->n_model},
 						    {"Gema", c->ema, c->n_ema}};
 	const struct kc_note notes[] = {
@@ -114,6 +114,7 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 	const struct kc_st_pair about[] = {
 		{"model", a->network},
 		{"width", width},
+		{"mask_cent", mask_cent},
 		{"config", hash},
 		{"license", "the trainer's; trained with Kinemacolor"},
 	};
@@ -130,6 +131,7 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 	};
 
 	snprintf(width, sizeof width, "%.17g", a->width);
+	snprintf(mask_cent, sizeof mask_cent, "%.17g", a->mask_cent);
 	snprintf(hash, sizeof hash, "%016" PRIx64, a->config_hash);
 	return kc_checkpoint_save(a->dir, &k, &a->retention);
 }

@@ -21,7 +21,7 @@ struct kc_progress {
 struct kc_save_args {
 	const char *dir;                /* experiments/<name> */
 	const char *network;            /* name of the model, into the file */
-	double width;
+	double width, mask_cent;        /* of the network: whoever runs it needs them */
 	uint64_t config_hash;
 	int64_t seed;
 	struct kc_retention retention;
