@@ -154,6 +154,55 @@ static double grey_level(const uint8_t *rgb)
 	return 255 * (y > 0.0031308 ? 1.055 * pow(y, 1 / 2.4) - 0.055 : 12.92 * y);
 }
 
+/* Colours that sRGB has come back as they were; all others keep L and fit. */
+static void test_gamut(void)
+{
+	enum { COLOURS = 500 };
+	const struct kc_plan_opts opts = {.real = KC_F64};
+	struct kc_type type = KC_TYPE(KC_REAL, 1, 3, 1, COLOURS);
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *rgb = kc_input(g, "rgb", type), *lab = kc_input(g, "lab", type);
+	struct kc_tensor *same = kc_lab_to_rgb_fit(g, kc_rgb_to_lab(g, rgb));
+	struct kc_tensor *fitted = kc_lab_to_rgb_fit(g, lab), *again = kc_rgb_to_lab(g, fitted);
+	double in[2][3 * COLOURS], out[3][3 * COLOURS], worst[2] = {0};
+	struct kc_device d;
+	struct kc_plan *plan = NULL;
+	struct kc_random random;
+
+	kc_device_reference(&d);
+	kc_random_init(&random, 5, KC_STREAM_TEST, 0, 0);
+	for (int i = 0; i < 3 * COLOURS; i++) {
+		in[0][i] = kc_random_unit(&random);
+		in[1][i] = i < COLOURS ? 100 * kc_random_unit(&random)
+				       : 220 * kc_random_unit(&random) - 110;
+	}
+	type.dtype = KC_F64;
+	if (KC_CHECK_OK(kc_plan_build(&plan, g, &d, (struct kc_tensor *[]){same, fitted, again}, 3,
+				      &opts))) {
+		struct kc_buf b[5];
+
+		for (int i = 0; i < 5; i++)
+			b[i] = kc_buf_of(i < 2 ? in[i] : out[i - 2], &type, KC_PLAIN);
+		KC_CHECK_OK(kc_plan_feed(plan, rgb, &b[0]));
+		KC_CHECK_OK(kc_plan_feed(plan, lab, &b[1]));
+		KC_CHECK_OK(kc_plan_run(plan));
+		KC_CHECK_OK(kc_plan_read(plan, same, &b[2]));
+		KC_CHECK_OK(kc_plan_read(plan, fitted, &b[3]));
+		KC_CHECK_OK(kc_plan_read(plan, again, &b[4]));
+		for (int i = 0; i < 3 * COLOURS; i++) {
+			worst[0] = fmax(worst[0], fabs(in[0][i] - out[0][i]));
+			KC_CHECK(out[1][i] >= 0 && out[1][i] <= 1);
+			if (i < COLOURS)
+				worst[1] = fmax(worst[1], fabs(in[1][i] - out[2][i]));
+		}
+		KC_CHECK(worst[0] < 1e-4);
+		KC_CHECK(worst[1] < 1e-3);
+	}
+	kc_plan_free(plan);
+	kc_graph_free(g);
+	kc_device_release(&d);
+}
+
 /* The largest change of luma, in levels. */
 static double luma_change(const struct clip *c)
 {
@@ -418,6 +467,7 @@ static void test_arguments(void)
 
 const struct kc_test kc_tests_colorizer[] = {
 	{"luma is kept within the rounding, whatever the size", test_luma},
+	{"colours outside of sRGB are fitted, others stay", test_gamut},
 	{"published clips, and luma changes", test_published},
 	{"windows of 1, 2, 3 and more frames, the last one shorter", test_windows},
 	{"anchors depend on their frame alone", test_anchors},
