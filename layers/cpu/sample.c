@@ -5,6 +5,7 @@
 #include "layers/cpu/vec.h"
 #include "layers/resample.h"
 
+#include <omp.h>
 #include <stdlib.h>
 
 enum { SOME = 16 };
@@ -70,6 +71,60 @@ static int neighbours(const struct kc_call *call, const struct kc_buf *image, in
 		weight[count++] = (float)(k.wx[q & 1] * k.wy[q >> 1]);
 	}
 	return count;
+}
+
+/* The common case, a flow in float32 with clamped neighbours, goes row by row. */
+static bool fits_rows(const struct kc_step_info *info)
+{
+	const struct kc_sample_attr *a = info->attr;
+
+	return fits_sample(info) && a->border && !a->dx && !a->dy &&
+	       info->in[0].type.dtype == info->out[0].type.dtype;
+}
+
+/* A row of positions of each thread, when they come in bf16. */
+static int prepare_rows(struct kc_step_info *info)
+{
+	if (is_low(&info->in[1]))
+		info->workspace = (size_t)info->device->threads * 2 *
+				  (size_t)info->out[0].type.dim[3] * sizeof(float);
+	return prepare_warp(info);
+}
+
+static const float *positions(const struct kc_call *call, int64_t n, int64_t i)
+{
+	const struct kc_buf *at = &call->in[1];
+	int64_t first = n * at->stride[0] + i * at->stride[2], columns = call->out[0].type.dim[3];
+	float *row = (float *)call->workspace + omp_get_thread_num() * 2 * columns;
+
+	if (!is_low(at))
+		return (const float *)at->data + first;
+	for (int64_t j = 0; j < columns; j++)
+		for (int64_t k = 0; k < 2; k++)
+			row[k * columns + j] = kc_from_bf16(((const uint16_t *)at->data)[
+				first + j * at->stride[3] + k * at->stride[1]]);
+	return row;
+}
+
+static int run_rows(const struct kc_call *call)
+{
+	const struct warp *s = call->prepared;
+	const struct kc_buf *x = &call->in[0], *at = &call->in[1], *y = &call->out[0];
+	const int64_t *d = y->type.dim;
+	const struct kc_vec_warp g = {
+		.h = x->type.dim[2], .w = x->type.dim[3], .channels = d[1], .columns = d[3],
+		.step = is_low(at) ? 1 : at->stride[3], .y = is_low(at) ? d[3] : at->stride[1],
+		.low = is_low(x),
+		.relative = ((const struct kc_sample_attr *)call->attr)->relative != 0};
+
+	#pragma omp parallel for num_threads(s->threads) schedule(static)
+	for (int64_t r = 0; r < d[0] * d[2]; r++) {
+		int64_t n = r / d[2], i = r % d[2];
+
+		s->vec->warp(&g, (void *)(uintptr_t)pixel(y, r * d[3] * d[1]),
+			     pixel(x, n * g.h * g.w * d[1]), positions(call, n, i), i);
+	}
+	return 0;
 }
 
 static int run_sample(const struct kc_call *call)
@@ -304,6 +359,9 @@ static int run_resize(const struct kc_call *call)
 	return 0;
 }
 
+static const struct kc_kernel rows_row = {
+	.op = &kc_op_sample, .name = "vector warp by rows", .fits = fits_rows,
+	.prepare = prepare_rows, .run = run_rows, .release = free};
 static const struct kc_kernel sample_row = {
 	.op = &kc_op_sample, .name = "vector warp", .fits = fits_sample, .prepare = prepare_warp,
 	.run = run_sample, .release = free};
@@ -318,4 +376,4 @@ static const struct kc_kernel resize_back_row = {
 	.prepare = prepare_resize_back, .run = run_resize, .release = resize_release};
 
 const struct kc_kernel *const kc_cpu_sample_rows[] = {
-	&sample_row, &sample_back_row, &resize_row, &resize_back_row, NULL};
+	&rows_row, &sample_row, &sample_back_row, &resize_row, &resize_back_row, NULL};

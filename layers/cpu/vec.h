@@ -43,11 +43,22 @@ struct kc_vec_reduce {
 KC_VEC_TABLE(kc_vec_reduce);
 enum { KC_VEC_COLUMNS = 512 };
 
+/* A channels-last image and where its positions are read: channel x at `at`, y at at + y. */
+struct kc_vec_warp {
+	int64_t h, w, channels;         /* of the image */
+	int64_t columns;                /* of a row of the result */
+	int64_t step, y;                /* between positions, and to the other channel */
+	bool relative, low;             /* positions count from their own place; bf16 on both sides */
+};
+
 /* Rows of channels; low says which pointers are bf16. */
 struct kc_vec_image {
 	/* y[i] = sum over k < taps of w[k] x[k][i] */
 	void (*blend)(void *y, bool y_low, const void *const *x, bool x_low, const float *w, int taps,
 		      int64_t n);
+	/* Row i of the image warped bilinearly, neighbours clamped to the image. */
+	void (*warp)(const struct kc_vec_warp *, void *y, const void *image, const float *at,
+		     int64_t i);
 	/* y[i] += w x[i] */
 	void (*add)(float *y, const void *x, bool x_low, float w, int64_t n);
 	double (*squares)(const float *x, int64_t n);

@@ -3,7 +3,7 @@
 
 #include "layers/cpu/vec_math.h"
 
-enum { ROWS = KC_VEC_TILE_ROWS, COLUMNS = KC_VEC_TILE_COLUMNS, BLOCK = 256 };
+enum { ROWS = KC_VEC_TILE_ROWS, COLUMNS = KC_VEC_TILE_COLUMNS, BLOCK = 256, SOME = 64 };
 
 static inline float get(const void *x, bool low, int64_t i)
 {
@@ -51,7 +51,7 @@ static void add(float *y, const void *x, bool x_low, float w, int64_t n)
 		add_to(y, x, false, w, n);
 }
 
-static const void *at(const void *x, bool low, int64_t i)
+static inline const void *at_element(const void *x, bool low, int64_t i)
 {
 	return (const char *)x + i * (low ? 2 : 4);
 }
@@ -62,7 +62,7 @@ static void blend_block(float *sum, const void *const *x, bool x_low, const floa
 	for (int64_t i = 0; i < n; i++)
 		sum[i] = 0;
 	for (int k = 0; k < taps; k++)
-		add(sum, at(x[k], x_low, from), x_low, w[k], n);
+		add(sum, at_element(x[k], x_low, from), x_low, w[k], n);
 }
 
 static void blend(void *y, bool y_low, const void *const *x, bool x_low, const float *w, int taps,
@@ -82,6 +82,70 @@ static void blend(void *y, bool y_low, const void *const *x, bool x_low, const f
 			for (int64_t i = 0; i < some; i++)
 				put(y, y_low, b + i, sum[i]);
 		}
+	}
+}
+
+/* Neighbours of some positions along one axis: the two places and the weight of the second. */
+static inline __attribute__((always_inline)) void split(const float *at, int64_t step, int64_t n,
+							 double first, double pace, int64_t size,
+							 int32_t *a, int32_t *b, float *part)
+{
+	double most = (double)(size - 1);
+
+	#pragma omp simd
+	for (int64_t k = 0; k < n; k++) {
+		double x = (double)at[k * step] + first + pace * (double)k;
+		double left = __builtin_floor(x), right = left + 1;
+
+		part[k] = (float)(x - left);
+		left = left > 0 ? left : 0;
+		right = right > 0 ? right : 0;
+		a[k] = (int32_t)(left < most ? left : most);
+		b[k] = (int32_t)(right < most ? right : most);
+	}
+}
+
+static inline __attribute__((always_inline)) void warp_some(const struct kc_vec_warp *g, void *y,
+							     const void *image, bool low,
+							     const float *at, int64_t i, int64_t j,
+							     int64_t n)
+{
+	int32_t xa[SOME], xb[SOME], ya[SOME], yb[SOME];
+	float alpha[SOME], beta[SOME];
+	int64_t c = g->channels;
+
+	split(at, g->step, n, g->relative ? (double)j : 0, g->relative, g->w, xa, xb, alpha);
+	split(at + g->y, g->step, n, g->relative ? (double)i : 0, 0, g->h, ya, yb, beta);
+	for (int64_t k = 0; k < n; k++) {
+		int64_t top = ya[k] * g->w, bottom = yb[k] * g->w;
+		const void *from[4] = {at_element(image, low, (top + xa[k]) * c),
+				       at_element(image, low, (top + xb[k]) * c),
+				       at_element(image, low, (bottom + xa[k]) * c),
+				       at_element(image, low, (bottom + xb[k]) * c)};
+		float w[4] = {(1 - alpha[k]) * (1 - beta[k]), alpha[k] * (1 - beta[k]),
+			      (1 - alpha[k]) * beta[k], alpha[k] * beta[k]};
+		void *to = (char *)y + (j + k) * c * (low ? 2 : 4);
+
+		if (c >= 16)
+			blend4(to, low, from, low, w, c);
+		else
+			for (int64_t q = 0; q < c; q++)
+				put(to, low, q, (w[0] * get(from[0], low, q) +
+						 w[1] * get(from[1], low, q)) +
+						(w[2] * get(from[2], low, q) +
+						 w[3] * get(from[3], low, q)));
+	}
+}
+
+static void warp(const struct kc_vec_warp *g, void *y, const void *image, const float *at, int64_t i)
+{
+	for (int64_t j = 0; j < g->columns; j += SOME) {
+		int64_t n = g->columns - j < SOME ? g->columns - j : SOME;
+
+		if (g->low)
+			warp_some(g, y, image, true, at + j * g->step, i, j, n);
+		else
+			warp_some(g, y, image, false, at + j * g->step, i, j, n);
 	}
 }
 
@@ -158,5 +222,5 @@ static void tile(float *y, const float *a, const float *bt, int64_t step, int64_
 }
 
 const struct kc_vec_image KC_VEC(kc_vec_image) = {
-	.blend = blend, .add = add, .squares = squares, .keep_max = keep_max, .softmax = softmax,
+	.blend = blend, .warp = warp, .add = add, .squares = squares, .keep_max = keep_max, .softmax = softmax,
 	.tile = tile};
