@@ -1,0 +1,575 @@
+#include "tests/op_cases.h"
+
+#include "layers/ops.h"
+
+#define REAL(...) KC_TYPE(KC_REAL, __VA_ARGS__)
+#define N (b->row->n)
+
+/* ---- convolutions and products: N = nd, n, c, h, w, out, k, stride, pad, dilation, groups,
+	act ---- */
+
+static struct kc_conv_attr conv_attr(const struct op_build *b)
+{
+	struct kc_conv_attr a = {.nd = N[0], .groups = N[10]};
+
+	for (int i = 0; i < N[0]; i++) {
+		a.stride[i] = N[7];
+		a.pad[i] = N[8];
+		a.dilation[i] = N[9];
+	}
+	return a;
+}
+
+/* [first, second, h, w], without h or with a time axis of 3 before it. */
+static struct kc_type spatial(const struct op_build *b, int first, int second, int h, int w)
+{
+	switch (N[0]) {
+	case 1: return REAL(first, second, w);
+	case 2: return REAL(first, second, h, w);
+	default: return REAL(first, second, 3, h, w);
+	}
+}
+
+static struct kc_type kernel(const struct op_build *b, int first, int second)
+{
+	switch (N[0]) {
+	case 1: return REAL(first, second, N[6]);
+	case 2: return REAL(first, second, N[6], N[6]);
+	default: return REAL(first, second, N[6], N[6], N[6]);
+	}
+}
+
+static void conv(struct op_build *b)
+{
+	struct kc_conv_attr a = conv_attr(b);
+	struct kc_tensor *x = op_real(b, -1, 1, spatial(b, N[1], N[2], N[3], N[4]));
+	struct kc_tensor *w = op_param(b, kernel(b, N[5], N[2] / N[10]));
+	struct kc_tensor *y = kc_conv_op(b->g, x, w, op_param(b, REAL(N[5])), &a);
+
+	op_give(b, kc_activate(b->g, y, (enum kc_act)N[11], 0.1));
+}
+
+static void deconv(struct op_build *b)
+{
+	struct kc_conv_attr a = conv_attr(b);
+	struct kc_tensor *x = op_real(b, -1, 1, spatial(b, N[1], N[2], N[3], N[4]));
+	struct kc_tensor *w = op_param(b, kernel(b, N[2], N[5] / N[10]));
+	struct kc_tensor *bias = N[11] ? NULL : op_param(b, REAL(N[5]));
+
+	op_give(b, kc_deconv_op(b->g, x, w, bias, &a, (int64_t[]){0, 0, 0}));
+}
+
+static void conv_wgrad(struct op_build *b)
+{
+	struct kc_conv_attr a = conv_attr(b);
+	struct kc_tensor *x = op_real(b, -1, 1, spatial(b, N[1], N[2], N[3], N[4]));
+	struct kc_tensor *w = op_param(b, kernel(b, N[5], N[2] / N[10]));
+
+	op_give_gradient(b, kc_conv_op(b->g, x, w, NULL, &a), w);
+}
+
+/* batch (0: matrices), m, k, n, transposed a, transposed b */
+static void matmul(struct op_build *b)
+{
+	struct kc_type x = REAL(N[4] ? N[2] : N[1], N[4] ? N[1] : N[2]);
+	struct kc_type y = REAL(N[5] ? N[3] : N[2], N[5] ? N[2] : N[3]);
+
+	if (N[0]) {
+		x = REAL(N[0], x.dim[0], x.dim[1]);
+		y = REAL(N[0], y.dim[0], y.dim[1]);
+	}
+	op_give(b, kc_matmul_t(b->g, op_real(b, -1, 1, x), op_real(b, -1, 1, y), N[4], N[5]));
+}
+
+/* ---- shape ---- */
+
+static void expand(struct op_build *b)
+{
+	struct kc_type to = REAL(2, 3, 4, 5);
+
+	op_give(b, kc_expand_to(b->g, op_real(b, -1, 1, REAL(3, 1, N[0])), &to));
+}
+
+static void sum_to(struct op_build *b)
+{
+	struct kc_type to = REAL(N[4], N[5], N[6], N[7]);
+
+	op_give(b, kc_sum_to(b->g, op_real(b, -1, 1, REAL(N[0], N[1], N[2], N[3])), &to));
+}
+
+static void reshape(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, 6, 3, 5));
+
+	op_give(b, kc_reshape(b->g, x, 5, (int64_t[]){2, 2, 3, 5, 3}));
+	op_give(b, kc_reshape(b->g, x, 2, (int64_t[]){12, 15}));
+}
+
+static void permute(struct op_build *b)
+{
+	op_give(b, kc_permute(b->g, op_real(b, -1, 1, REAL(2, 3, 4, 5)), N));
+}
+
+static void flip(struct op_build *b)
+{
+	op_give(b, kc_flip(b->g, op_real(b, -1, 1, REAL(2, 3, 4, 5)), N[0]));
+}
+
+static void concat(struct op_build *b)
+{
+	struct kc_type x = REAL(2, 3, 4, 5), y = x;
+	struct kc_tensor *p, *q;
+
+	y.dim[N[0]] = N[1];
+	p = op_real(b, -1, 1, x);
+	q = op_real(b, -1, 1, y);
+	op_give(b, KC_CONCAT(b->g, N[0], p, q, p));
+}
+
+static void slice(struct op_build *b)
+{
+	op_give(b, kc_slice(b->g, op_real(b, -1, 1, REAL(5, 7, 6, 9)), N[0], N[1], N[2], N[3]));
+}
+
+static void unslice(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(5, 7, 6, 9));
+
+	op_give_gradient(b, kc_slice(b->g, x, N[0], N[1], N[2], N[3]), x);
+}
+
+static void split(struct op_build *b)
+{
+	struct kc_tensor *part[3];
+
+	kc_split(b->g, op_real(b, -1, 1, REAL(6, 6, 3, 5)), N[0], 3, part);
+	for (int i = 0; i < 3; i++)
+		op_give(b, part[i]);
+}
+
+static struct kc_tensor *padded(struct op_build *b, struct kc_tensor *x)
+{
+	return kc_pad(b->g, x, (enum kc_pad_mode)N[0], N[1], N[2], N[3], N[4]);
+}
+
+static void pad(struct op_build *b)
+{
+	op_give(b, padded(b, op_real(b, -1, 1, REAL(2, 3, 5, 6))));
+}
+
+static void unpad(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, 3, 5, 6));
+
+	op_give_gradient(b, padded(b, x), x);
+}
+
+static void gather(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(4, 3, 5));
+
+	op_give(b, kc_gather(b->g, x, op_integers(b, 4, KC_TYPE(KC_I32, 7))));
+}
+
+static void scatter(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(4, 3, 5));
+
+	op_give_gradient(b, kc_gather(b->g, x, op_integers(b, 4, KC_TYPE(KC_I32, 7))), x);
+}
+
+static void take(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, 5, 3, 4));
+
+	op_give(b, kc_take(b->g, x, op_integers(b, 5, KC_TYPE(KC_I32, 2, 1, 3, 4)), 1));
+}
+
+static void put(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, 5, 3, 4));
+
+	op_give_gradient(b, kc_take(b->g, x, op_integers(b, 5, KC_TYPE(KC_I32, 2, 1, 3, 4)), 1), x);
+}
+
+static void argmax(struct op_build *b)
+{
+	op_give(b, kc_argmax(b->g, op_distinct(b, REAL(2, 5, 3, 4)), N[0]));
+}
+
+static void to_real(struct op_build *b)
+{
+	op_give(b, kc_to_real(b->g, op_integers(b, 256, KC_TYPE(KC_U8, 2, 3, 5, 7)), 1.0 / 255));
+}
+
+static void stop(struct op_build *b)
+{
+	op_give(b, kc_stop(b->g, op_real(b, -1, 1, REAL(2, 3, 4, 5))));
+}
+
+/* ---- reductions ---- */
+
+static void softmax(struct op_build *b)
+{
+	op_give(b, kc_softmax(b->g, op_real(b, -2, 2, REAL(2, N[1], 3, 4)), N[0]));
+}
+
+static void log_softmax(struct op_build *b)
+{
+	op_give(b, kc_log_softmax(b->g, op_real(b, -2, 2, REAL(2, N[1], 3, 4)), N[0]));
+}
+
+static void norm(struct op_build *b)
+{
+	struct kc_tensor *x[2] = {op_real(b, -1, 1, REAL(3, 5)), op_real(b, -1, 1, REAL(2, 3, 5,
+											7))};
+
+	op_give(b, kc_global_norm(b->g, x, 2));
+}
+
+static void all_finite(struct op_build *b)
+{
+	struct kc_tensor *x[2] = {op_real(b, -1, 1, REAL(3, 5)), op_real(b, -1, 1, REAL(2, 3, 5,
+											7))};
+	struct kc_tensor *log = kc_pw1(b->g, KC_PW_log, 0, 0, x[0]);
+
+	op_give(b, kc_all_finite(b->g, x, 2));
+	op_give(b, kc_all_finite(b->g, &log, 1));
+}
+
+/* ---- resampling and motion: N = kind, ... ---- */
+
+static struct kc_tensor *resampled(struct op_build *b, struct kc_tensor *x)
+{
+	switch (N[0]) {
+	case 0: return kc_resize_nearest(b->g, x, N[1], N[2]);
+	case 1: return kc_resize_bilinear(b->g, x, N[1], N[2], false);
+	case 2: return kc_resize_bilinear(b->g, x, N[1], N[2], true);
+	case 3: return kc_avg_pool(b->g, x, .k = N[1], .stride = N[2], .pad = N[3]);
+	case 4: return kc_avg_pool(b->g, x, .k = N[1], .stride = N[2], .pad = N[3],
+				   .exclude_pad = true);
+	default: return kc_adaptive_avg_pool(b->g, x, N[1], N[2]);
+	}
+}
+
+static void resample(struct op_build *b)
+{
+	op_give(b, resampled(b, op_real(b, -1, 1, REAL(2, N[4] ? N[4] : 3, 5, 7))));
+}
+
+static void resample_back(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, N[4] ? N[4] : 3, 5, 7));
+
+	op_give_gradient(b, resampled(b, x), x);
+}
+
+static struct kc_tensor *pooled(struct op_build *b, struct kc_tensor *x)
+{
+	return kc_max_pool(b->g, x, .k = N[0], .stride = N[1], .pad = N[2]);
+}
+
+static void max_pool(struct op_build *b)
+{
+	op_give(b, pooled(b, op_distinct(b, REAL(2, N[3], 5, 7))));
+}
+
+static void plane_put(struct op_build *b)
+{
+	struct kc_tensor *x = op_distinct(b, REAL(2, N[3], 5, 7));
+
+	op_give_gradient(b, pooled(b, x), x);
+}
+
+/* The gradient of a gradient of pooling picks what the maxima picked. */
+static void plane_take(struct op_build *b)
+{
+	struct kc_tensor *x = op_distinct(b, REAL(2, N[3], 5, 7)), *y = pooled(b, x), *gx;
+	struct kc_tensor *gy = op_real(b, -1, 1, y->type);
+
+	if (!kc_grad(b->g, y, gy, &x, 1, &gx))
+		op_give_gradient(b, gx, gy);
+}
+
+/* A flow of up to two pixels, away from whole ones, where the derivative jumps. */
+static struct kc_tensor *flow(struct op_build *b, int n, int h, int w)
+{
+	struct kc_tensor *f = op_real(b, -2, 2, REAL(n, 2, h, w));
+	double *v = b->in[b->n_in - 1].data;
+
+	for (int64_t i = 0; i < kc_numel(&f->type); i++)
+		v[i] = (float)((int)(v[i] + 2) - 2 + 0.1 + 0.8 * (v[i] + 2 - (int)(v[i] + 2)));
+	return f;
+}
+
+static void warp(struct op_build *b)
+{
+	struct kc_tensor *img = op_real(b, -1, 1, REAL(2, N[0], N[1], N[2]));
+
+	op_give(b, kc_warp(b->g, img, flow(b, 2, 4, 5)));
+}
+
+static void warp_back(struct op_build *b)
+{
+	struct kc_tensor *img = op_real(b, -1, 1, REAL(2, N[0], N[1], N[2]));
+
+	op_give_gradient(b, kc_warp(b->g, img, flow(b, 2, 4, 5)), img);
+}
+
+static void grid_sample(struct op_build *b)
+{
+	struct kc_tensor *img = op_real(b, -1, 1, REAL(2, 3, 5, 6));
+
+	op_give(b, kc_grid_sample(b->g, img, op_real(b, -1.3, 1.3, REAL(2, 3, 4, 2)), N[0]));
+}
+
+/* channels, h, w, displacement, step; the gradient of which input, 0 for none */
+static void correlation(struct op_build *b)
+{
+	struct kc_tensor *x[2], *y;
+
+	for (int i = 0; i < 2; i++)
+		x[i] = op_real(b, -1, 1, REAL(2, N[0], N[1], N[2]));
+	y = kc_correlation(b->g, x[0], x[1], N[3], N[4]);
+	if (N[5])
+		op_give_gradient(b, y, x[N[5] - 1]);
+	else
+		op_give(b, y);
+}
+
+static void channel_norm(struct op_build *b)
+{
+	op_give(b, kc_channel_norm(b->g, op_signed(b, 0.2, 1, REAL(2, N[0], 4, 5))));
+}
+
+/* ---- colour ---- */
+
+static void rgb_to_lab(struct op_build *b)
+{
+	op_give(b, kc_rgb_to_lab(b->g, op_real(b, N[0] / 1000.0, N[1] / 1000.0, REAL(2, 3, 4, 5))));
+}
+
+static struct kc_tensor *lab(struct op_build *b)
+{
+	struct kc_tensor *l = op_real(b, 40, 70, REAL(2, 1, 4, 5));
+
+	return KC_CONCAT(b->g, 1, l, op_real(b, -N[0], N[0], REAL(2, 2, 4, 5)));
+}
+
+static void lab_to_rgb(struct op_build *b)
+{
+	op_give(b, kc_lab_to_rgb(b->g, lab(b)));
+}
+
+static void lab_to_rgb_fit(struct op_build *b)
+{
+	op_give(b, kc_lab_to_rgb_fit(b->g, lab(b)));
+}
+
+static void constant(struct op_build *b)
+{
+	op_give(b, kc_constant(b->g, kc_bins_a, REAL(KC_BINS)));
+}
+
+static void soft_encode(struct op_build *b)
+{
+	op_give(b, kc_soft_encode(b->g, op_real(b, -60, 60, REAL(2, 2, 3, 4))));
+}
+
+static void hard_encode(struct op_build *b)
+{
+	op_give(b, kc_hard_encode(b->g, op_real(b, -0.9, 0.9, REAL(2, 2, 3, 4))));
+}
+
+const struct op_row op_rows[] = {
+	{"conv", "3x3", conv, {2, 2, 3, 5, 7, 4, 3, 1, 1, 1, 1}, 0},
+	{"conv", "3x3, relu", conv, {2, 1, 8, 6, 5, 8, 3, 1, 1, 1, 1, KC_RELU}, 0},
+	{"conv", "3x3, leaky, 17 to 33", conv, {2, 1, 17, 5, 6, 33, 3, 1, 1, 1, 1, KC_LEAKY}, 0},
+	{"conv", "1x1, tanh, 33 to 2", conv, {2, 2, 33, 3, 5, 2, 1, 1, 0, 1, 1, KC_TANH}, 0},
+	{"conv", "3x3, sigmoid, 16 to 1", conv, {2, 1, 16, 5, 5, 1, 3, 1, 1, 1, 1, KC_SIGMOID}, 0},
+	{"conv", "7x7 by 2, one channel", conv, {2, 1, 1, 11, 13, 3, 7, 2, 3, 1, 1}, 0},
+	{"conv", "5x5 by 2, even", conv, {2, 1, 4, 8, 6, 6, 5, 2, 2, 1, 1}, 0},
+	{"conv", "dilated", conv, {2, 1, 3, 7, 8, 5, 3, 1, 2, 2, 1}, 0},
+	{"conv", "groups", conv, {2, 2, 4, 5, 4, 6, 3, 1, 1, 1, 2}, 0},
+	{"conv", "depthwise by 2", conv, {2, 1, 5, 6, 7, 5, 3, 2, 1, 1, 5}, 0},
+	{"conv", "kernel as large as the image", conv, {2, 1, 2, 4, 4, 3, 4, 1, 0, 1, 1}, 0},
+	{"conv", "1 dimension", conv, {1, 2, 6, 0, 11, 3, 3, 1, 1, 1, 1}, 0},
+	{"conv", "3 dimensions", conv, {3, 1, 2, 5, 4, 3, 3, 1, 1, 1, 1}, 0},
+	{"conv_dgrad", "4x4 by 2", deconv, {2, 1, 4, 4, 5, 3, 4, 2, 1, 1, 1}, 0},
+	{"conv_dgrad", "4x4 by 2, 16 to 32", deconv, {2, 2, 16, 3, 5, 32, 4, 2, 1, 1, 1}, 0},
+	{"conv_dgrad", "4x4 by 2, 2 to 2, no bias", deconv, {2, 1, 2, 3, 3, 2, 4, 2, 1, 1, 1, 1},
+	 0},
+	{"conv_dgrad", "3x3 by 1", deconv, {2, 1, 5, 4, 5, 3, 3, 1, 1, 1, 1}, 0},
+	{"conv_dgrad", "groups", deconv, {2, 1, 4, 4, 3, 4, 4, 2, 1, 1, 2}, 0},
+	{"conv_wgrad", "3x3", conv_wgrad, {2, 2, 3, 5, 7, 4, 3, 1, 1, 1, 1}, 0},
+	{"conv_wgrad", "3x3, 33 to 17", conv_wgrad, {2, 1, 33, 6, 5, 17, 3, 1, 1, 1, 1}, 0},
+	{"conv_wgrad", "3x3, 32 to 64", conv_wgrad, {2, 1, 32, 8, 8, 64, 3, 1, 1, 1, 1}, 0},
+	{"conv_wgrad", "3x3, 33 to 17, wide", conv_wgrad, {2, 1, 33, 3, 29, 17, 3, 1, 1, 1, 1}, 0},
+	{"conv_wgrad", "4x4 by 2", conv_wgrad, {2, 1, 3, 6, 8, 4, 4, 2, 1, 1, 1}, 0},
+	{"matmul", "2-D", matmul, {0, 5, 7, 3, 0, 0}, 0},
+	{"matmul", "batched", matmul, {3, 4, 5, 6, 0, 0}, 0},
+	{"matmul", "batched, both transposed", matmul, {2, 3, 17, 4, 1, 1}, 0},
+	{"matmul", "a column", matmul, {0, 9, 33, 1, 1, 0}, 0},
+	{"expand", "", expand, {5}, 0},
+	{"expand", "to two axes", expand, {1}, 0},
+	{"sum_to", "channels", sum_to, {2, 17, 4, 5, 1, 17, 1, 1}, 0},
+	{"sum_to", "one", sum_to, {2, 3, 5, 7, 1, 1, 1, 1}, 0},
+	{"sum_to", "planes", sum_to, {2, 3, 5, 7, 2, 3, 1, 1}, 0},
+	{"sum_to", "over channels", sum_to, {2, 33, 3, 5, 2, 1, 3, 5}, 0},
+	{"reshape", "", reshape, {0}, 0},
+	{"permute", "channels last", permute, {0, 2, 3, 1}, 0},
+	{"permute", "all", permute, {3, 0, 2, 1}, 0},
+	{"flip", "columns", flip, {3}, 0}, {"flip", "channels", flip, {1}, 0},
+	{"concat", "channels", concat, {1, 2}, 0}, {"concat", "batch", concat, {0, 1}, 0},
+	{"concat", "columns", concat, {3, 3}, 0},
+	{"slice", "channels", slice, {1, 2, 3, 1}, 0}, {"slice", "every third column", slice,
+							{3, 1, 3, 3}, 0},
+	{"slice", "batch", slice, {0, 1, 2, 2}, 0},
+	{"unslice", "channels", unslice, {1, 2, 3, 1}, 0},
+	{"unslice", "every other row", unslice, {2, 0, 3, 2}, 0},
+	{"split", "channels", split, {1}, 0}, {"split", "batch", split, {0}, 0},
+	{"pad", "constant", pad, {KC_PAD_CONSTANT, 2, 1, 0, 3}, 0},
+	{"pad", "crop", pad, {KC_PAD_CONSTANT, -1, -2, -1, 0}, 0},
+	{"pad", "reflect", pad, {KC_PAD_REFLECT, 3, 3, 1, 2}, 0},
+	{"pad", "replicate", pad, {KC_PAD_REPLICATE, 1, 0, 2, 2}, 0},
+	{"unpad", "constant", unpad, {KC_PAD_CONSTANT, 2, 1, 0, 3}, 0},
+	{"unpad", "reflect", unpad, {KC_PAD_REFLECT, 3, 3, 1, 2}, 0},
+	{"unpad", "replicate", unpad, {KC_PAD_REPLICATE, 1, 0, 2, 2}, 0},
+	{"gather", "", gather, {0}, 0}, {"scatter", "", scatter, {0}, 0},
+	{"take", "", take, {0}, 0}, {"put", "", put, {0}, 0},
+	{"argmax", "channels", argmax, {1}, 0}, {"argmax", "columns", argmax, {3}, 0},
+	{"to_real", "", to_real, {0}, 0}, {"stop", "", stop, {0}, 0},
+	{"softmax", "channels", softmax, {1, 17}, 0}, {"softmax", "columns", softmax, {3, 3}, 0},
+	{"log_softmax", "channels", log_softmax, {1, 17}, 0},
+	{"log_softmax", "columns", log_softmax, {3, 3}, 0},
+	{"norm", "", norm, {0}, 0}, {"all_finite", "", all_finite, {0}, 0},
+	{"resample", "nearest up", resample, {0, 10, 21}, 0},
+	{"resample", "nearest down", resample, {0, 3, 4}, 0},
+	{"resample", "bilinear by 4", resample, {1, 20, 28, 0, 17}, 0},
+	{"resample", "bilinear down", resample, {1, 3, 4}, 0},
+	{"resample", "bilinear, corners", resample, {2, 9, 4}, 0},
+	{"resample", "mean of 3", resample, {3, 3, 2, 1}, 0},
+	{"resample", "mean of 3, inside", resample, {4, 3, 2, 1}, 0},
+	{"resample", "adaptive mean", resample, {5, 2, 3}, 0},
+	{"resample_back", "nearest up", resample_back, {0, 10, 21}, 0},
+	{"resample_back", "bilinear by 4", resample_back, {1, 20, 28, 0, 17}, 0},
+	{"resample_back", "bilinear, corners", resample_back, {2, 9, 4}, 0},
+	{"resample_back", "mean of 3", resample_back, {3, 3, 2, 1}, 0},
+	{"resample_back", "adaptive mean", resample_back, {5, 2, 3}, 0},
+	{"max_pool", "2", max_pool, {2, 2, 0, 3}, 0}, {"max_pool", "3 by 2", max_pool,
+						       {3, 2, 1, 17}, 0},
+	{"plane_put", "", plane_put, {3, 2, 1, 3}, 0}, {"plane_take", "", plane_take,
+							{2, 2, 0, 3}, 0},
+	{"sample", "flow", warp, {3, 4, 5}, 0}, {"sample", "larger image", warp, {17, 6, 9}, 0},
+	{"sample", "grid, zeros", grid_sample, {false}, 0},
+	{"sample", "grid, border", grid_sample, {true}, 0},
+	{"sample_back", "", warp_back, {3, 4, 5}, 0},
+	{"correlation", "9 by 1", correlation, {5, 5, 6, 4, 1}, 0},
+	{"correlation", "5 by 2", correlation, {33, 4, 7, 4, 2}, 0},
+	{"correlation_a", "", correlation, {5, 5, 6, 2, 1, 1}, 0},
+	{"correlation_b", "", correlation, {5, 5, 6, 4, 2, 2}, 0},
+	{"channel_norm", "", channel_norm, {3}, 0}, {"channel_norm", "17", channel_norm, {17}, 0},
+	{"rgb_to_lab", "", rgb_to_lab, {150, 950}, 0}, {"rgb_to_lab", "dark", rgb_to_lab,
+							{5, 30}, 0},
+	{"lab_to_rgb", "", lab_to_rgb, {15}, 0}, {"lab_to_rgb_fit", "", lab_to_rgb_fit, {90}, 0},
+	{"constant", "", constant, {0}, 0}, {"soft_encode", "", soft_encode, {0}, 0},
+	{"hard_encode", "", hard_encode, {0}, 0}, {0}};
+
+/* ---- pointwise ---- */
+
+enum kind {
+	ANY,                            /* uniform */
+	SIGNED,                         /* away from 0 */
+	WHOLE                           /* integers */
+};
+
+static const struct pointwise {
+	enum kc_pw pw;
+	double p, q, low, high;
+	enum kind kind;
+} formulas[] = {
+	[KC_PW_neg] = {KC_PW_neg, 0, 0, -2, 2, ANY},
+	[KC_PW_affine] = {KC_PW_affine, 1.5, -0.5, -2, 2, ANY},
+	[KC_PW_square] = {KC_PW_square, 0, 0, -2, 2, ANY},
+	[KC_PW_recip] = {KC_PW_recip, 0, 0, 0.5, 2, SIGNED},
+	[KC_PW_sqrt] = {KC_PW_sqrt, 0, 0, 0.2, 2, ANY},
+	[KC_PW_rsqrt] = {KC_PW_rsqrt, 0, 0, 0.2, 2, ANY},
+	[KC_PW_pow] = {KC_PW_pow, 2.4, 0, 0.2, 2, ANY},
+	[KC_PW_exp] = {KC_PW_exp, 0, 0, -2, 2, ANY},
+	[KC_PW_log] = {KC_PW_log, 0, 0, 0.2, 2, ANY},
+	[KC_PW_abs] = {KC_PW_abs, 0, 0, 0.1, 2, SIGNED},
+	[KC_PW_sign] = {KC_PW_sign, 0, 0, 0.1, 2, SIGNED},
+	[KC_PW_clamp] = {KC_PW_clamp, -1, 1, -2, 2, ANY},
+	[KC_PW_inside] = {KC_PW_inside, -1, 1, -2, 2, ANY},
+	[KC_PW_step] = {KC_PW_step, 0.1, 0.3, -2, 2, ANY},
+	[KC_PW_floor] = {KC_PW_floor, 0, 0, -4, 4, ANY},
+	[KC_PW_round] = {KC_PW_round, 0, 0, -4, 4, ANY},
+	[KC_PW_relu] = {KC_PW_relu, 0, 0, 0.1, 2, SIGNED},
+	[KC_PW_leaky] = {KC_PW_leaky, 0.1, 0, 0.1, 2, SIGNED},
+	[KC_PW_elu] = {KC_PW_elu, 1, 0, 0.1, 2, SIGNED},
+	[KC_PW_elu_slope] = {KC_PW_elu_slope, 1, 0, 0.1, 0.9, SIGNED},
+	[KC_PW_sigmoid] = {KC_PW_sigmoid, 0, 0, -4, 4, ANY},
+	[KC_PW_tanh] = {KC_PW_tanh, 0, 0, -2, 2, ANY},
+	[KC_PW_softplus] = {KC_PW_softplus, 0, 0, -4, 4, ANY},
+	[KC_PW_add] = {KC_PW_add, 0, 0, -2, 2, ANY},
+	[KC_PW_sub] = {KC_PW_sub, 0, 0, -2, 2, ANY},
+	[KC_PW_mul] = {KC_PW_mul, 0, 0, -2, 2, ANY},
+	[KC_PW_div] = {KC_PW_div, 0, 0, 0.5, 2, SIGNED},
+	[KC_PW_min] = {KC_PW_min, 0, 0, -2, 2, ANY},
+	[KC_PW_max] = {KC_PW_max, 0, 0, -2, 2, ANY},
+	[KC_PW_above] = {KC_PW_above, 0.5, 0, 0, 3, WHOLE},
+	[KC_PW_equal] = {KC_PW_equal, 0, 0, 0, 3, WHOLE},
+	[KC_PW_fma] = {KC_PW_fma, 0, 0, -2, 2, ANY},
+	[KC_PW_blend] = {KC_PW_blend, 0, 0, -2, 2, ANY},
+	[KC_PW_select] = {KC_PW_select, 0, 0, -2, 2, ANY},
+};
+
+static struct kc_tensor *argument(struct op_build *b, const struct pointwise *f, int i)
+{
+	struct kc_type t = REAL(2, 17, 3, 5);
+
+	if (f->kind == WHOLE || (f->pw == KC_PW_select && !i))
+		return op_integers(b, f->kind == WHOLE ? (int)f->high : 2, t);
+	if (f->kind == SIGNED)
+		return op_signed(b, f->low, f->high, t);
+	return op_real(b, f->low, f->high, t);
+}
+
+static void pointwise(struct op_build *b)
+{
+	const struct pointwise *f = &formulas[N[0]];
+	struct kc_tensor *x[3];
+
+	KC_ASSERT((int)f->pw == N[0]);
+	for (int i = 0; i < kc_pw_ops[f->pw].n_in_min; i++)
+		x[i] = argument(b, f, i);
+	switch (kc_pw_ops[f->pw].n_in_min) {
+	case 1: op_give(b, kc_pw1(b->g, f->pw, f->p, f->q, x[0])); break;
+	case 2: op_give(b, kc_pw2(b->g, f->pw, f->p, f->q, x[0], x[1])); break;
+	default: op_give(b, kc_pw3(b->g, f->pw, f->p, f->q, x[0], x[1], x[2]));
+	}
+}
+
+/* A chain with repeated inputs and a value that is used twice. */
+static void chain(struct op_build *b)
+{
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(2, 5, 3, 7));
+	struct kc_tensor *scale = op_real(b, 0.5, 1, REAL(5, 1, 1)), *map = op_real(b, -1, 1,
+										   REAL(2, 1, 3,
+											7));
+	struct kc_tensor *y = kc_add(b->g, kc_mul(b->g, x, scale), map);
+
+	y = kc_mul(b->g, kc_sigmoid(b->g, y), kc_tanh(b->g, y));
+	op_give(b, kc_sub(b->g, kc_exp(b->g, y), kc_square(b->g, x)));
+	op_give(b, y);
+}
+
+const struct op_row op_pointwise_rows[] = {
+#define KC_PW1(name_, ...) {#name_, "", pointwise, {KC_PW_##name_}, 0},
+#define KC_PW2(name_, ...) {#name_, "", pointwise, {KC_PW_##name_}, 0},
+#define KC_PW3(name_, ...) {#name_, "", pointwise, {KC_PW_##name_}, 0},
+#include "layers/pointwise.def"
+#undef KC_PW1
+#undef KC_PW2
+#undef KC_PW3
+	{"add", "chain", chain, {0}, 0}, {0}};
