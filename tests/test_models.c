@@ -3,6 +3,7 @@
  * trained, and what is drawn at random.  Their numbers are checked by the program golden.
  */
 #include "losses/pixel.h"
+#include "models/eccv16.h"
 #include "models/flownet2.h"
 #include "models/hints.h"
 #include "models/init.h"
@@ -134,6 +135,58 @@ static void test_siggraph17_size(void)
 	net_open(&n);
 	kc_siggraph17(&n.m, kc_input(n.g, "l", KC_TYPE(KC_REAL, 1, 1, 60, 64)), NULL);
 	KC_CHECK_ERR(kc_graph_status(n.g), KC_ESHAPE, "multiples of 8, got 1x1x60x64");
+	net_close(&n);
+}
+
+/* ---- eccv16 ---- */
+
+static void test_eccv16(void)
+{
+	struct net n;
+	struct kc_eccv16 out;
+
+	net_open(&n);
+	out = kc_eccv16(&n.m, image(&n, "l", 2, 1, 64), 0.38);
+	if (KC_CHECK_OK(kc_graph_status(n.g))) {
+		is_dims(&out.ab->type, "2x2x64x64");
+		is_dims(&out.logits->type, "2x313x16x16");
+		KC_CHECK(count(&n, "") == 32236011);
+		has_param(&n, "model1.0.weight", "64x1x3x3");
+		has_param(&n, "model7.6.running_var", "512");
+		has_param(&n, "model8.0.weight", "512x256x4x4");
+		has_param(&n, "model8.6.weight", "313x256x1x1");
+		has_param(&n, "model_out.weight", "2x313x1x1");
+		KC_CHECK(!kc_params_find(n.params, "model_out.bias"));
+	}
+	net_close(&n);
+}
+
+static void test_eccv16_import(void)
+{
+	struct kc_eccv16_weights w, sharp;
+	struct kc_buf decoder, last;
+	struct net n;
+
+	net_open(&n);
+	KC_CHECK_ERR(kc_eccv16_check(n.params, &w), KC_EFORMAT, "no parameter model_out.weight");
+	kc_eccv16(&n.m, image(&n, "l", 1, 1, 32), 1);
+	KC_CHECK_OK(kc_params_alloc(n.params, false, false));
+	KC_CHECK_OK(kc_params_init(n.params, &(struct kc_init){kc_init_normal, 1}));
+	KC_CHECK_ERR(kc_eccv16_check(n.params, &w), KC_EFORMAT, "bin centres");
+	decoder = kc_param_master(kc_params_find(n.params, "model_out.weight"));
+	for (int q = 0; q < KC_BINS; q++) {
+		kc_put(&decoder, q, kc_bins_a[q] / 110);
+		kc_put(&decoder, KC_BINS + q, kc_bins_b[q] / 110);
+	}
+	KC_CHECK_OK(kc_eccv16_check(n.params, &w));
+	KC_CHECK(fabs(w.sharpness - 0.02) < 0.002 && w.decoder_error < 1e-6);
+	last = kc_param_master(kc_params_find(n.params, "model8.6.weight"));
+	for (int64_t i = 0; i < kc_numel(&last.type); i++)
+		kc_put(&last, i, kc_get(&last, i) / 0.38);
+	KC_CHECK_OK(kc_eccv16_check(n.params, &sharp));
+	KC_CHECK(fabs(sharp.sharpness / w.sharpness - 1 / 0.38) < 1e-3);
+	kc_put(&last, 5, NAN);
+	KC_CHECK_ERR(kc_eccv16_check(n.params, &w), KC_EFORMAT, "model8.6.weight");
 	net_close(&n);
 }
 
@@ -459,6 +512,8 @@ const struct kc_test kc_tests_models[] = {
 	{"siggraph17: narrower variants with hints", test_siggraph17_narrow},
 	{"siggraph17: sides that are no multiple of 8 are refused", test_siggraph17_size},
 	{"siggraph17: routing of the two losses", test_route},
+	{"eccv16: names, shapes, 32,236,011 parameters", test_eccv16},
+	{"eccv16: decoder and temperature of imported weights", test_eccv16_import},
 	{"FlowNet 2.0: names, shapes, 162,518,834 parameters", test_flownet2},
 	{"FlowNet 2.0: any size, in chunks of pairs", test_flownet2_sizes},
 	{"TCVC: the distinct pairs of a window", test_pairs},
