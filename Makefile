@@ -36,7 +36,7 @@ LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
 # Files with a main, and the programs they make.
-MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c tools/frames.c tests/golden.c
+MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c tests/golden.c
 PROGRAMS := $(patsubst %.c,$(BIN)/%,$(notdir $(wildcard $(MAINS))))
 FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
@@ -80,6 +80,7 @@ $(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
 $(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
 $(BIN)/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
 $(BIN)/evaluate: $(BUILD)/eval/evaluate.o $(BUILD)/libkc.a
+$(BIN)/export: $(BUILD)/eval/export.o $(BUILD)/libkc.a
 $(BIN)/frames: $(BUILD)/tools/frames.o $(BUILD)/libkc.a
 $(BUILD)/test: $(TESTS) $(CHECKERS) $(BUILD)/libkc.a
 $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a

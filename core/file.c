@@ -164,6 +164,16 @@ void kc_map_close(struct kc_map *m)
 	*m = (struct kc_map){0};
 }
 
+void kc_map_forget(const struct kc_map *m, const void *data, size_t size)
+{
+	uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE);
+	uintptr_t begin = ((uintptr_t)data + page - 1) / page * page;
+	uintptr_t end = ((uintptr_t)data + size) / page * page;
+
+	if (m && m->data && begin < end)
+		madvise((void *)begin, end - begin, MADV_DONTNEED);
+}
+
 /* The folder part of path, "." if there is none, in a buffer of PATH_LIMIT bytes. */
 static int parent_dir(const char *path, char *dir)
 {

@@ -29,6 +29,13 @@ int kc_map_open(const char *path, struct kc_map *);
 void kc_map_close(struct kc_map *);
 
 /*
+ * Takes the pages that lie within [data, data + size) out of the process's memory; they are
+ * read again when they are touched again.  For large files that are read once, in order.
+ * Does nothing when map is NULL or not a map.
+ */
+void kc_map_forget(const struct kc_map *, const void *data, size_t size);
+
+/*
  * Atomic write: bytes go to "<path>.tmp"; commit makes them durable, renames the file over
  * path and makes the folder durable.  Until the rename any earlier file at path stays as it
  * was; a failure or an abort removes the .tmp, and only a killed process leaves it (the next

@@ -8,30 +8,9 @@
 
 /* ---- what a file holds ---- */
 
-static bool has(const struct kc_st *f, const char *name)
+static int number(const struct kc_weights *f, const char *key, double low, double high, double *x)
 {
-	char prefixed[256];
-
-	snprintf(prefixed, sizeof prefixed, "module.%s", name);
-	return kc_st_find(f, name) || kc_st_find(f, prefixed);
-}
-
-static bool has_any(const struct kc_st *f, const char *prefix)
-{
-	for (size_t i = 0; i < f->n; i++) {
-		const char *name = f->tensors[i].name;
-
-		if (!strncmp(name, "module.", 7))
-			name += 7;
-		if (!strncmp(name, prefix, strlen(prefix)))
-			return true;
-	}
-	return false;
-}
-
-static int number(const struct kc_st *f, const char *key, double low, double high, double *x)
-{
-	const char *text = kc_st_meta(f, key);
+	const char *text = kc_weights_note(f, key);
 	char *end;
 
 	if (!text)
@@ -45,14 +24,14 @@ static int number(const struct kc_st *f, const char *key, double low, double hig
 	return 0;
 }
 
-static int recognise(const struct kc_st *f, struct kc_colorizer_args *a,
+static int recognise(const struct kc_weights *f, struct kc_colorizer_args *a,
 		     struct kc_model_about *about)
 {
 	double iter = -1;
 
-	if (has(f, "weigting.conv1.weight"))
+	if (kc_weights_has(f, "weigting.conv1.weight"))
 		a->network = KC_COLORIZE_TCVC;
-	else if (has(f, "model10.1.weight"))
+	else if (kc_weights_has(f, "model10.1.weight"))
 		a->network = KC_COLORIZE_FRAMES;
 	else
 		return KC_FAIL(KC_EFORMAT,
@@ -69,10 +48,10 @@ static int recognise(const struct kc_st *f, struct kc_colorizer_args *a,
 	return 0;
 }
 
-static int choose_flow(const struct kc_st *f, const struct kc_model_files *files,
+static int choose_flow(const struct kc_weights *f, const struct kc_model_files *files,
 		       struct kc_colorizer_args *a, struct kc_model_about *about)
 {
-	bool inside = has_any(f, "flow."), any = inside || files->flow_net;
+	bool inside = kc_weights_has(f, "flow."), any = inside || files->flow_net;
 
 	if (a->network != KC_COLORIZE_TCVC)
 		return 0;
@@ -107,50 +86,39 @@ static bool belongs(const struct kc_param *p, const struct part *part)
 	return !key && !flow;
 }
 
-static bool may_be_missing(const char *name)
-{
-	return strstr(name, "num_batches_tracked") != NULL;
-}
-
-static int load_part(const struct kc_st *f, struct kc_params *s, const struct part *part)
+static int load_part(const struct kc_weights *f, struct kc_params *s, const struct part *part)
 {
 	struct kc_load_dest *d = kc_calloc(s->n, sizeof *d);
-	char *remarks = NULL;
 	size_t n = 0;
-	int rc = d ? 0 : KC_ENOMEM;
+	int rc;
 
-	for (size_t i = 0; i < s->n && !rc; i++) {
+	if (!d)
+		return KC_ENOMEM;
+	for (size_t i = 0; i < s->n; i++) {
 		const struct kc_param *p = s->v[i];
-		const char *name = p->name + strlen(part->drop);
 
-		if (!belongs(p, part))
-			continue;
-		if (!has(f, name) && !may_be_missing(name))
-			rc = KC_FAIL(KC_EFORMAT, "%s: \"%s\" is missing, so it is not %s", f->path,
-				     name, part->what);
-		d[n++] = (struct kc_load_dest){name, p->type.ndim, p->type.dim,
-					       kc_param_master(p).data};
+		if (belongs(p, part))
+			d[n++] = (struct kc_load_dest){p->name + strlen(part->drop), p->type.ndim,
+						       p->type.dim, kc_param_master(p).data};
 	}
 	/* Superfluous tensors are other parts of the same file. */
-	if (!rc)
-		rc = kc_load_tensors(f, d, n, false, &remarks);
-	free(remarks);
+	rc = kc_load_tensors(f, d, n, KC_LOAD_COMPLETE, NULL);
 	free(d);
-	return rc;
+	return rc < 0 ? kc_cause(rc, "as %s", part->what) : rc;
 }
 
 static int load_file(const char *path, struct kc_params *s, const struct part *part)
 {
-	struct kc_st f;
+	struct kc_weights f;
 	int rc;
 
-	KC_TRY(kc_load_open(path, &f));
+	KC_TRY(kc_weights_open(path, &f));
 	rc = load_part(&f, s, part);
-	kc_st_close(&f);
+	kc_weights_close(&f);
 	return rc;
 }
 
-static int load_key_net(const struct kc_st *f, struct kc_params *s,
+static int load_key_net(const struct kc_weights *f, struct kc_params *s,
 			const struct kc_model_files *files, struct kc_model_about *about)
 {
 	static const struct part inside = {"fea_key.", "", "the keyframe network"};
@@ -159,7 +127,7 @@ static int load_key_net(const struct kc_st *f, struct kc_params *s,
 	about->key_source = files->key_net ? files->key_net : files->model;
 	if (files->key_net)
 		return load_file(files->key_net, s, &beside);
-	if (!has_any(f, "fea_key."))
+	if (!kc_weights_has(f, "fea_key."))
 		return KC_FAIL(KC_ECONFIG,
 			       "%s holds no keyframe network (fea_key.*): give siggraph17's "
 			       "weights with --key-net",
@@ -167,7 +135,7 @@ static int load_key_net(const struct kc_st *f, struct kc_params *s,
 	return load_part(f, s, &inside);
 }
 
-static int load_all(const struct kc_st *f, struct kc_params *s, const struct kc_colorizer_args *a,
+static int load_all(const struct kc_weights *f, struct kc_params *s, const struct kc_colorizer_args *a,
 		    const struct kc_model_files *files, struct kc_model_about *about)
 {
 	static const struct part heads = {"", "", "TCVC"}, frames = {"", "", "siggraph17"};
@@ -185,7 +153,7 @@ static int load_all(const struct kc_st *f, struct kc_params *s, const struct kc_
 	return 0;
 }
 
-static int open_from(const struct kc_st *f, struct kc_colorizer **out,
+static int open_from(const struct kc_weights *f, struct kc_colorizer **out,
 		     struct kc_colorizer_args *args, struct kc_device *device,
 		     const struct kc_model_files *files, struct kc_model_about *about)
 {
@@ -204,12 +172,12 @@ int kc_model_open(struct kc_colorizer **out, struct kc_colorizer_args *args,
 		  struct kc_device *device, const struct kc_model_files *files,
 		  struct kc_model_about *about)
 {
-	struct kc_st f;
+	struct kc_weights f;
 	int rc;
 
 	*about = (struct kc_model_about){0};
-	KC_TRY(kc_load_open(files->model, &f));
+	KC_TRY(kc_weights_open(files->model, &f));
 	rc = open_from(&f, out, args, device, files, about);
-	kc_st_close(&f);
+	kc_weights_close(&f);
 	return rc;
 }

@@ -42,16 +42,16 @@ static void test_strict(void)
 	float x[8];
 
 	make_dests(d, x);
-	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 2, true, NULL));
+	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 2, KC_LOAD_STRICT, NULL));
 	KC_CHECK(!memcmp(x, w, sizeof w) && x[6] == 0.1f && x[7] == 1e-3f);
 	make_dests(d, x);
-	KC_CHECK_OK(kc_load_file(write_weights("b", "module.", 2, 2), d, 2, true, NULL));
+	KC_CHECK_OK(kc_load_file(write_weights("b", "module.", 2, 2), d, 2, KC_LOAD_STRICT, NULL));
 	KC_CHECK(x[0] == 1 && x[7] == 1e-3f);
 	make_dests(d, x);
-	KC_CHECK_ERR(kc_load_file(write_weights("c", "", 3, 2), d, 2, true, NULL), KC_EFORMAT,
-		     "unexpected: extra");
-	KC_CHECK_ERR(kc_load_file(write_weights("d", "", 1, 2), d, 2, true, NULL), KC_EFORMAT,
-		     "missing: conv.bias");
+	KC_CHECK_ERR(kc_load_file(write_weights("c", "", 3, 2), d, 2, KC_LOAD_STRICT, NULL),
+		     KC_EFORMAT, "unexpected: extra");
+	KC_CHECK_ERR(kc_load_file(write_weights("d", "", 1, 2), d, 2, KC_LOAD_STRICT, NULL),
+		     KC_EFORMAT, "missing: conv.bias");
 	KC_CHECK(x[0] == -1 && x[7] == -1);
 }
 
@@ -62,14 +62,14 @@ static void test_not_strict(void)
 	float x[8];
 
 	make_dests(d, x);
-	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 2, false, &remarks));
+	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 2, KC_LOAD_LOOSE, &remarks));
 	KC_CHECK(!remarks);
 	d[1].name = "other.bias";
-	KC_CHECK_OK(kc_load_file(write_weights("b", "", 3, 2), d, 2, false, &remarks));
+	KC_CHECK_OK(kc_load_file(write_weights("b", "", 3, 2), d, 2, KC_LOAD_LOOSE, &remarks));
 	KC_CHECK(remarks && !strcmp(remarks, "missing: other.bias; unexpected: conv.bias, extra"));
 	free(remarks);
-	KC_CHECK_ERR(kc_load_file(write_weights("c", "", 3, 3), d, 2, false, &remarks), KC_ESHAPE,
-		     "c: \"conv.weight\" is 3x2, the network needs 2x3");
+	KC_CHECK_ERR(kc_load_file(write_weights("c", "", 3, 3), d, 2, KC_LOAD_LOOSE, &remarks),
+		     KC_ESHAPE, "c: \"conv.weight\" is 3x2, the network needs 2x3");
 	KC_CHECK(!remarks);
 }
 
@@ -83,7 +83,7 @@ static void test_long_lists(void)
 		snprintf(names[i], sizeof names[i], "p%d", i);
 		d[i] = (struct kc_load_dest){names[i], 1, bias_dim, x};
 	}
-	KC_CHECK_OK(kc_load_file(write_weights("a", "", 1, 2), d, 30, false, &remarks));
+	KC_CHECK_OK(kc_load_file(write_weights("a", "", 1, 2), d, 30, KC_LOAD_LOOSE, &remarks));
 	KC_CHECK(remarks && strstr(remarks, "p0, p1, "));
 	KC_CHECK(remarks && strstr(remarks, "p7 and 22 more; unexpected"));
 	free(remarks);
@@ -96,8 +96,28 @@ static void test_counters(void)
 
 	make_dests(d, x);
 	d[2] = (struct kc_load_dest){"bn.num_batches_tracked", 0, NULL, &count};
-	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 3, true, NULL));
+	KC_CHECK_OK(kc_load_file(write_weights("a", "", 2, 2), d, 3, KC_LOAD_STRICT, NULL));
 	KC_CHECK(count == 7 && x[0] == 1);
+}
+
+/* TCVC's file where only its keyframe network is wanted. */
+static void test_part(void)
+{
+	const struct kc_st_item items[] = {{"fea_key.conv.bias", KC_ST_F64, 1, {2}, b},
+					   {"module.fea_key.conv.weight", KC_ST_F32, 2, {2, 3}, w},
+					   {"weigting.conv.bias", KC_ST_F64, 1, {2}, b},
+					   {"fea_key.extra", KC_ST_F64, 1, {2}, b}};
+	struct kc_load_dest d[2];
+	float x[8];
+
+	make_dests(d, x);
+	KC_CHECK_OK(kc_st_save(kc_test_path("a"), items, 3, NULL, 0));
+	KC_CHECK_OK(kc_load_file(kc_test_path("a"), d, 2, KC_LOAD_STRICT, NULL));
+	KC_CHECK(!memcmp(x, w, sizeof w) && x[6] == 0.1f && x[7] == 1e-3f);
+	KC_CHECK_OK(kc_st_save(kc_test_path("a"), items, 4, NULL, 0));
+	KC_CHECK_OK(kc_load_file(kc_test_path("a"), d, 2, KC_LOAD_COMPLETE, NULL));
+	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d, 2, KC_LOAD_STRICT, NULL),
+		     KC_EFORMAT, "network: unexpected: fea_key.extra");
 }
 
 static void test_both_prefixes(void)
@@ -109,8 +129,8 @@ static void test_both_prefixes(void)
 
 	make_dests(d, x);
 	KC_CHECK_OK(kc_st_save(kc_test_path("a"), items, 2, NULL, 0));
-	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, true, NULL), KC_EFORMAT,
-		     "with and without the prefix");
+	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, KC_LOAD_STRICT, NULL),
+		     KC_EFORMAT, "with and without the prefix");
 }
 
 static void test_not_finite(void)
@@ -123,21 +143,22 @@ static void test_not_finite(void)
 
 	make_dests(d, x);
 	KC_CHECK_OK(kc_st_save(kc_test_path("a"), &item, 1, NULL, 0));
-	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, true, NULL), KC_ENUMERIC,
+	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, KC_LOAD_STRICT, NULL), KC_ENUMERIC,
 		     "\"conv.bias\"[1] is not finite");
 	item.dtype = KC_ST_F32;
 	item.data = nan_first;
 	KC_CHECK_OK(kc_st_save(kc_test_path("a"), &item, 1, NULL, 0));
-	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, true, NULL), KC_ENUMERIC, "[0]");
+	KC_CHECK_ERR(kc_load_file(kc_test_path("a"), d + 1, 1, KC_LOAD_STRICT, NULL),
+		     KC_ENUMERIC, "[0]");
 }
 
 static void check_kind(const char *name, const char *bytes, size_t n, int err, const char *text)
 {
 	const char *path = kc_test_path(name);
-	struct kc_st f;
+	struct kc_weights f;
 
 	KC_CHECK_OK(kc_file_write(path, bytes, n));
-	KC_CHECK_ERR(kc_load_open(path, &f), err, text);
+	KC_CHECK_ERR(kc_weights_open(path, &f), err, text);
 	KC_CHECK(strstr(kc_errmsg(), name) && !strchr(kc_errmsg(), '\n'));
 }
 
@@ -152,17 +173,16 @@ static void test_kinds(void)
 	check_kind("siggraph17-df00044c.pth", page, sizeof page - 1, KC_ENOSUP,
 		   "the file is published as siggraph17-df00044c.pth on colorizers.s3");
 	check_kind("a.safetensors", lfs, sizeof lfs - 1, KC_ENOSUP, "Git LFS pointer");
-	check_kind("x.pth", "PK\3\4....", 8, KC_ENOSUP, "a PyTorch file; weights are read from");
-	check_kind("FlowNet2_checkpoint.pth.tar", legacy, sizeof legacy - 1, KC_ENOSUP,
-		   "NVIDIA/flownet2-pytorch");
-	check_kind("x.h5", "\x89HDF\r\n\x1a\n....", 12, KC_ENOSUP, "an HDF5 file");
+	check_kind("x.pth", "PK\3\4....", 8, KC_EFORMAT, "x.pth");
+	check_kind("x.pth.tar", legacy, sizeof legacy - 1, KC_EFORMAT, "x.pth.tar");
+	check_kind("x.h5", "\x89HDF\r\n\x1a\n....", 12, KC_EFORMAT, "x.h5");
 	check_kind("x.bin", "any other bytes", 15, KC_EFORMAT, "no safetensors file");
 }
 
 static void test_shortened(void)
 {
 	const char *path = write_weights("a", "", 3, 2);
-	struct kc_st f;
+	struct kc_weights f;
 	size_t size;
 	char *bytes;
 
@@ -172,7 +192,7 @@ static void test_shortened(void)
 	check_kind("a", bytes, 40, KC_EFORMAT, "cut short");
 	check_kind("a", bytes, 4, KC_EFORMAT, "too few");
 	free(bytes);
-	KC_CHECK_ERR(kc_load_open(kc_test_dir(), &f), KC_EIO, "not a regular file");
+	KC_CHECK_ERR(kc_weights_open(kc_test_dir(), &f), KC_EIO, "not a regular file");
 }
 
 static void test_missing(void)
@@ -183,10 +203,10 @@ static void test_missing(void)
 		{"FlowNet2_checkpoint.pth.tar", "README of github.com/NVIDIA/flownet2-pytorch"},
 		{"80000_G.pth", "README of TCVC"},
 		{"mine.safetensors", "no such file"}};
-	struct kc_st f;
+	struct kc_weights f;
 
 	for (size_t i = 0; i < KC_COUNT(names); i++)
-		KC_CHECK_ERR(kc_load_open(kc_test_path(names[i][0]), &f), KC_ENOENT, names[i][1]);
+		KC_CHECK_ERR(kc_weights_open(kc_test_path(names[i][0]), &f), KC_ENOENT, names[i][1]);
 	KC_CHECK(!strstr(kc_errmsg(), "published"));
 }
 
@@ -195,18 +215,18 @@ static void test_seal(void)
 {
 	const struct kc_st_item item = {"conv.bias", KC_ST_F64, 1, {2}, b};
 	const char *path = kc_test_path("a");
-	struct kc_st f;
+	struct kc_weights f;
 	size_t size;
 	char *bytes;
 
 	KC_CHECK_OK(kc_seal_save(path, &item, 1, NULL, 0, NULL));
-	KC_CHECK_OK(kc_load_open(path, &f));
-	kc_st_close(&f);
+	KC_CHECK_OK(kc_weights_open(path, &f));
+	kc_weights_close(&f);
 	KC_CHECK_OK(kc_file_read(path, 1 << 20, &bytes, &size));
 	bytes[size - 3] ^= 1;
 	KC_CHECK_OK(kc_file_write(path, bytes, size));
 	free(bytes);
-	KC_CHECK_ERR(kc_load_open(path, &f), KC_EFORMAT, "\"conv.bias\" is damaged");
+	KC_CHECK_ERR(kc_weights_open(path, &f), KC_EFORMAT, "\"conv.bias\" is damaged");
 }
 
 static void test_memory_faults(void)
@@ -220,7 +240,7 @@ static void test_memory_faults(void)
 	make_dests(d, x);
 	do {
 		kc_alloc_fail_after(++n);
-		rc = kc_load_file(path, d, 2, false, &remarks);
+		rc = kc_load_file(path, d, 2, KC_LOAD_LOOSE, &remarks);
 		kc_alloc_fail_after(0);
 		KC_CHECK(rc == 0 || rc == KC_ENOMEM);
 	} while (rc < 0 && n < 100);
@@ -233,6 +253,7 @@ const struct kc_test kc_tests_load[] = {
 	{"not strict", test_not_strict},
 	{"long lists are shortened", test_long_lists},
 	{"counters may be missing", test_counters},
+	{"a part of TCVC's file", test_part},
 	{"a name with and without prefix", test_both_prefixes},
 	{"values that are not finite", test_not_finite},
 	{"other kinds of files", test_kinds},

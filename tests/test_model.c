@@ -100,14 +100,14 @@ static void test_missing(void)
 #define REFUSED(err, text, ...) \
 	KC_CHECK_ERR(load(&d, &(struct kc_model_files){__VA_ARGS__}, &about, &args), err, text)
 	REFUSED(KC_ENOENT, "no such file", .model = kc_test_path("none.safetensors"));
-	REFUSED(KC_EFORMAT, "is missing, so it is not TCVC",
+	REFUSED(KC_EFORMAT, "as TCVC: ",
 		.model = kc_test_path("heads.safetensors"));
 	REFUSED(KC_EFORMAT, "neither TCVC", .model = kc_test_path("other.safetensors"));
 	REFUSED(KC_ESHAPE, "the network needs", .model = kc_test_path("wide.safetensors"));
 	REFUSED(KC_EFORMAT, "metadata width", .model = kc_test_path("odd.safetensors"));
 	REFUSED(KC_ECONFIG, "--flow-net", .model = kc_test_path("whole.safetensors"),
 		.flow = KC_FLOW_FLOWNET2);
-	REFUSED(KC_EFORMAT, "not FlowNet2", .model = kc_test_path("whole.safetensors"),
+	REFUSED(KC_EFORMAT, "as FlowNet2: ", .model = kc_test_path("whole.safetensors"),
 		.flow_net = kc_test_path("key.safetensors"));
 #undef REFUSED
 	kc_device_release(&d);

@@ -66,7 +66,7 @@ static int load(const struct start *s, const char *path, const char *prefix, boo
 
 	if (rc < 0)
 		return rc;
-	rc = kc_load_file(path, d, n, strict, &remarks);
+	rc = kc_load_file(path, d, n, strict ? KC_LOAD_STRICT : KC_LOAD_LOOSE, &remarks);
 	free(d);
 	if (rc < 0)
 		return kc_cause(rc, "%s", what);

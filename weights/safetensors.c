@@ -38,6 +38,21 @@ static bool measure(enum kc_st_dtype dtype, int ndim, const int64_t *dim, size_t
 	return !__builtin_mul_overflow(*count, dtypes[dtype].size, bytes) && *bytes <= INT64_MAX;
 }
 
+bool kc_st_measure_tensor(struct kc_st_tensor *t)
+{
+	int64_t stride = 1;
+
+	if (!measure(t->dtype, t->ndim, t->dim, &t->count, &t->bytes))
+		return false;
+	/* An empty tensor's other dimensions may be huge. */
+	for (int i = t->ndim - 1; i >= 0; i--) {
+		t->stride[i] = stride;
+		if (t->count)
+			stride *= t->dim[i];
+	}
+	return true;
+}
+
 /* --- reading ------------------------------------------------------------------------ */
 
 static int refuse(const struct kc_st *f, const char *tensor, const char *what)
@@ -69,7 +84,7 @@ static int read_shape(const struct kc_st *f, const struct kc_json *v, struct kc_
 			return refuse(f, t->name, "a dimension is no whole number >= 0");
 		t->dim[t->ndim++] = d->integer;
 	}
-	if (!measure(t->dtype, t->ndim, t->dim, &t->count, &t->bytes))
+	if (!kc_st_measure_tensor(t))
 		return refuse(f, t->name, "the shape's element count overflows");
 	return 0;
 }
@@ -271,10 +286,11 @@ static double from_bf16(uint16_t b)
 	return x;
 }
 
-/* Element i as a double: exact but for I64 beyond 2^53. */
-static double get_real(const struct kc_st_tensor *t, size_t i)
+/* Element i in storage as a double: exact but for I64 beyond 2^53. */
+static double get_real(const struct kc_st_tensor *t, int64_t i)
 {
-	const unsigned char *p = (const unsigned char *)t->data + i * dtypes[t->dtype].size;
+	const unsigned char *p = (const unsigned char *)t->data +
+				 i * (int64_t)dtypes[t->dtype].size;
 #define GET(type, convert) { type v; memcpy(&v, p, sizeof v); return convert(v); }
 	switch (t->dtype) {
 	case KC_ST_F64: GET(double, )
@@ -294,6 +310,47 @@ static double get_real(const struct kc_st_tensor *t, size_t i)
 	return 0;
 }
 
+/* Walks over the elements row-major; at[] are the indices of the element at `place`. */
+struct walk {
+	int64_t at[KC_ST_DIMS], place;
+};
+
+static void walk_on(struct walk *w, const struct kc_st_tensor *t)
+{
+	for (int d = t->ndim - 1; d >= 0; d--) {
+		w->place += t->stride[d];
+		if (++w->at[d] < t->dim[d])
+			return;
+		w->place -= t->stride[d] * t->dim[d];
+		w->at[d] = 0;
+	}
+}
+
+bool kc_st_is_dense(const struct kc_st_tensor *t)
+{
+	int64_t stride = 1;
+
+	for (int d = t->ndim - 1; d >= 0 && t->count; d--) {
+		if (t->dim[d] > 1 && t->stride[d] != stride)
+			return false;
+		stride *= t->dim[d];
+	}
+	return true;
+}
+
+void kc_st_copy(const struct kc_st_tensor *t, void *out)
+{
+	size_t size = dtypes[t->dtype].size;
+	struct walk w = {0};
+
+	if (t->count && kc_st_is_dense(t))
+		memcpy(out, t->data, t->bytes);
+	else
+		for (size_t i = 0; i < t->count; i++, walk_on(&w, t))
+			memcpy((char *)out + i * size,
+			       (const char *)t->data + w.place * (int64_t)size, size);
+}
+
 static int check_count(const struct kc_st_tensor *t, size_t count)
 {
 	if (t->count != count)
@@ -304,34 +361,40 @@ static int check_count(const struct kc_st_tensor *t, size_t count)
 
 int kc_st_read_f32(const struct kc_st_tensor *t, float *out, size_t count)
 {
+	struct walk w = {0};
+
 	KC_TRY(check_count(t, count));
-	if (t->dtype == KC_ST_F32 && count)
-		memcpy(out, t->data, t->bytes);
+	if (t->dtype == KC_ST_F32)
+		kc_st_copy(t, out);
 	else
-		for (size_t i = 0; i < count; i++)
-			out[i] = (float)get_real(t, i);
+		for (size_t i = 0; i < count; i++, walk_on(&w, t))
+			out[i] = (float)get_real(t, w.place);
 	return 0;
 }
 
 int kc_st_read_f64(const struct kc_st_tensor *t, double *out, size_t count)
 {
+	struct walk w = {0};
+
 	KC_TRY(check_count(t, count));
-	for (size_t i = 0; i < count; i++)
-		out[i] = get_real(t, i);
+	for (size_t i = 0; i < count; i++, walk_on(&w, t))
+		out[i] = get_real(t, w.place);
 	return 0;
 }
 
 int kc_st_read_i64(const struct kc_st_tensor *t, int64_t *out, size_t count)
 {
+	struct walk w = {0};
+
 	KC_TRY(check_count(t, count));
 	if (t->dtype < KC_ST_I64)
 		return KC_FAIL(KC_EFORMAT, "tensor \"%s\" is %s, expected integers", t->name,
 			       dtypes[t->dtype].name);
-	if (t->dtype == KC_ST_I64 && count)
-		memcpy(out, t->data, t->bytes);
+	if (t->dtype == KC_ST_I64)
+		kc_st_copy(t, out);
 	else
-		for (size_t i = 0; i < count; i++)
-			out[i] = (int64_t)get_real(t, i);
+		for (size_t i = 0; i < count; i++, walk_on(&w, t))
+			out[i] = (int64_t)get_real(t, w.place);
 	return 0;
 }
 

@@ -38,8 +38,9 @@ struct kc_st_tensor {
 	enum kc_st_dtype dtype;
 	int ndim;                       /* 0: a scalar */
 	int64_t dim[KC_ST_DIMS];
-	const void *data;               /* perhaps unaligned: read it with kc_st_read_* or memcpy */
-	size_t bytes, count;            /* count = product of dim */
+	int64_t stride[KC_ST_DIMS];     /* in elements; row-major in safetensors, not in .pth */
+	const void *data;               /* perhaps unaligned: read it with kc_st_read_* or _copy */
+	size_t bytes, count;            /* count = product of dim, bytes = count * element size */
 };
 
 struct kc_st {
@@ -65,7 +66,17 @@ const struct kc_st_tensor *kc_st_find(const struct kc_st *, const char *name);  
 const char *kc_st_meta(const struct kc_st *, const char *key);                  /* or NULL */
 
 /*
- * The tensor's elements converted (to nearest even; BOOL gives 0 or 1).  count is the
+ * Fills in count, bytes and row-major strides from dtype and dim; false when a dimension is
+ * negative or the product overflows.
+ */
+bool kc_st_measure_tensor(struct kc_st_tensor *);
+bool kc_st_is_dense(const struct kc_st_tensor *);   /* row-major without gaps */
+
+/* The tensor's elements as they are, row-major: t->bytes bytes. */
+void kc_st_copy(const struct kc_st_tensor *, void *out);
+
+/*
+ * The tensor's elements, row-major, converted (to nearest even; BOOL gives 0 or 1).  count is the
  * caller's number of elements: KC_ESHAPE when the tensor has another.  _i64 takes integer
  * tensors alone, else KC_EFORMAT.
  */

@@ -126,6 +126,7 @@ static int check_tensor(const struct kc_st *f, const struct kc_st_tensor *t)
 		return KC_ENOMEM;
 	good = is_sum(kc_st_meta(f, key), kc_hash64(t->data, t->bytes, 0));
 	free(key);
+	kc_map_forget(&f->map, t->data, t->bytes);
 	if (!good)
 		return KC_FAIL(KC_EFORMAT, "%s: tensor \"%s\" is damaged: its checksum differs",
 			       f->path, t->name);
