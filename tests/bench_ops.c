@@ -4,8 +4,9 @@
  *	build/bench [-t THREADS] [-s SECONDS per row] [-f float32|bf16] [-i LEVEL] [NAME...]
  *
  * LEVEL 2 to 4 is the instruction set of the vector kernels; ONEDNN_MAX_CPU_ISA=AVX2 limits the
- * library's.  A NAME chooses the lines that contain it.  Median of the runs, in CPU time with one thread (so
- * that a busy machine hardly disturbs it), else in wall time; GB/s counts each input and output once.  "reference" is timed only where it takes less than about a second.
+ * library's.  A NAME chooses the lines that contain it.  Median of the runs, in CPU time with one
+ * thread (so that a busy machine hardly disturbs it), else in wall time; GB/s counts each input
+ * and output once.  "reference" is timed only where it takes less than about a second.
  */
 #include "layers/cpu/cpu.h"
 #include "layers/layers.h"
@@ -76,7 +77,8 @@ static void as_chain(struct step *s, const struct kc_node *n)
 {
 	const struct kc_pw_attr *a = n->attr;
 
-	s->chain = (struct kc_fused_attr){.n_in = n->n_in, .n_code = 1, .n_out = 1, .out = {n->n_in}};
+	s->chain =
+		(struct kc_fused_attr){.n_in = n->n_in, .n_code = 1, .n_out = 1, .out = {n->n_in}};
 	s->chain.code[0] = (struct kc_fused_code){.op = n->op->pointwise, .p = a->p, .q = a->q};
 	for (int i = 0; i < n->n_in; i++)
 		s->chain.code[0].arg[i] = i;
@@ -196,7 +198,8 @@ static double bytes_of(const struct step *s)
 	return sum;
 }
 
-static void report(const char *name, int dtype, const char *row, double t, double flops, double bytes)
+static void report(const char *name, int dtype, const char *row, double t, double flops,
+		   double bytes)
 {
 	printf("%-30s %-8s %-28s %9.3f ms %8.1f GFLOP/s %7.1f GB/s\n", name,
 	       dtype == KC_BF16 ? "bf16" : "float32", row, t * 1e3, flops / t * 1e-9,
@@ -341,7 +344,8 @@ static void bench_others(struct bench *b)
 	kc_grad(g, kc_warp(g, f, flow), h, &f, 1, &back);
 	bench_node(b, "warp 128@256 data", back);
 	bench_node(b, "concat 352@256", KC_CONCAT(g, 1, e, e, e, f, h));
-	bench_node(b, "slice 128 of 352@256", kc_slice(g, KC_CONCAT(g, 1, e, e, e, f, h), 1, 96, 128, 1));
+	bench_node(b, "slice 128 of 352@256",
+		   kc_slice(g, KC_CONCAT(g, 1, e, e, e, f, h), 1, 96, 128, 1));
 	bench_node(b, "subsample 128@256", kc_slice(g, f, 3, 0, 128, 2));
 	bench_node(b, "add 128@256", kc_add(g, f, h));
 	bench_node(b, "blend 128@256", kc_pw3(g, KC_PW_blend, 0, 0, f, h, f));

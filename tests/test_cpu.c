@@ -208,7 +208,8 @@ static void test_conv(void)
 		db = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->c));
 		db2 = uniform(&f, -1, 1, KC_TYPE(KC_REAL, c->c));
 		fetch(&f, kc_deconv_op(f.g, gy, w, db, &a, (int64_t[2]){0, 0}));
-		fetch(&f, kc_leaky(f.g, kc_deconv_op(f.g, gy, w, db2, &a, (int64_t[2]){0, 0}), 0.1));
+		fetch(&f,
+		      kc_leaky(f.g, kc_deconv_op(f.g, gy, w, db2, &a, (int64_t[2]){0, 0}), 0.1));
 		both(&f);
 	}
 }
@@ -244,7 +245,8 @@ static void test_conv_1d_3d(void)
 static void test_matmul(void)
 {
 	struct kc_params *store = kc_params_new(KC_F32);
-	struct kc_param like = {.type = KC_TYPE(KC_F32, 24, 65), .kind = KC_PARAM_LINEAR, .fan = 65};
+	struct kc_param like = {
+		.type = KC_TYPE(KC_F32, 24, 65), .kind = KC_PARAM_LINEAR, .fan = 65};
 	struct kc_param *p = kc_params_get(store, "w", &like);
 
 	KC_CHECK_OK(kc_params_alloc(store, false, false));
@@ -258,8 +260,10 @@ static void test_matmul(void)
 		fixture_init(&f, (uint64_t)k);
 		a = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 130, 70) : KC_TYPE(KC_REAL, 70, 130));
 		b = uniform(&f, -1, 1, tb ? KC_TYPE(KC_REAL, 65, 130) : KC_TYPE(KC_REAL, 130, 65));
-		c = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 3, 17, 9) : KC_TYPE(KC_REAL, 3, 9, 17));
-		d = uniform(&f, -1, 1, tb ? KC_TYPE(KC_REAL, 3, 21, 17) : KC_TYPE(KC_REAL, 3, 17, 21));
+		c = uniform(&f, -1, 1,
+			    ta ? KC_TYPE(KC_REAL, 3, 17, 9) : KC_TYPE(KC_REAL, 3, 9, 17));
+		d = uniform(&f, -1, 1,
+			    tb ? KC_TYPE(KC_REAL, 3, 21, 17) : KC_TYPE(KC_REAL, 3, 17, 21));
 		x = uniform(&f, -1, 1, ta ? KC_TYPE(KC_REAL, 65, 200) : KC_TYPE(KC_REAL, 200, 65));
 		fetch(&f, kc_matmul_t(f.g, a, b, ta, tb));
 		fetch(&f, kc_matmul_t(f.g, c, d, ta, tb));
@@ -309,7 +313,8 @@ static void test_special_values(void)
 		run(&f, "reference", false, want);
 		run(&f, "cpu", false, got);
 		for (size_t i = 0; i < KC_COUNT(special); i++)
-			KC_CHECK((isnan(want[0][i]) && isnan(got[0][i])) || got[0][i] == want[0][i] ||
+			KC_CHECK((isnan(want[0][i]) && isnan(got[0][i])) ||
+				 got[0][i] == want[0][i] ||
 				 fabs(got[0][i] - want[0][i]) <= 1e-6 * fabs(want[0][i]) + 1e-37);
 		free(got[0]);
 		free(want[0]);
@@ -320,8 +325,8 @@ static void test_special_values(void)
 /* Broadcasts of every kind, layouts that differ, several results, long and odd channels. */
 static void test_chains(void)
 {
-	static const int64_t shape[][4] = {
-		{2, 3, 5, 7}, {1, 196, 6, 5}, {1, 600, 3, 3}, {2, 2, 40, 60}, {1, 1, 9, 9}, {1, 64, 33, 31}};
+	static const int64_t shape[][4] = {{2, 3, 5, 7},   {1, 196, 6, 5}, {1, 600, 3, 3},
+					   {2, 2, 40, 60}, {1, 1, 9, 9},   {1, 64, 33, 31}};
 
 	for (size_t i = 0; i < KC_COUNT(shape); i++) {
 		int64_t n = shape[i][0], c = shape[i][1], h = shape[i][2], w = shape[i][3];
@@ -351,7 +356,9 @@ static void test_in_place(void)
 
 	fixture_init(&f, 1);
 	x = uniform(&f, -2, 2, T4(1, 64, 40, 40));
-	s = kc_scale(f.g, kc_sum_to(f.g, x, &(struct kc_type){.ndim = 1, .dim = {1}, .dtype = KC_REAL}), 1e-3);
+	s = kc_scale(f.g,
+		     kc_sum_to(f.g, x, &(struct kc_type){.ndim = 1, .dim = {1}, .dtype = KC_REAL}),
+		     1e-3);
 	x = kc_add(f.g, x, s);
 	s = kc_sum(f.g, x);
 	x = kc_mul(f.g, kc_tanh(f.g, x), kc_sub(f.g, x, s));
@@ -416,14 +423,15 @@ static void test_pads(void)
 
 static void test_sums(void)
 {
-	static const int64_t shape[][4] = {
-		{2, 3, 5, 7}, {1, 196, 40, 50}, {3, 600, 3, 3}, {2, 1, 40, 60}, {1, 64, 1, 1}, {1, 1, 1, 2}};
+	static const int64_t shape[][4] = {{2, 3, 5, 7},   {1, 196, 40, 50}, {3, 600, 3, 3},
+					   {2, 1, 40, 60}, {1, 64, 1, 1},    {1, 1, 1, 2}};
 
 	for (size_t i = 0; i < KC_COUNT(shape); i++) {
 		int64_t n = shape[i][0], c = shape[i][1], h = shape[i][2], w = shape[i][3];
-		const struct kc_type to[] = {
-			T4(1, c, 1, 1), T4(n, c, 1, 1), T4(n, 1, h, w), T4(1, 1, h, 1), T4(n, 1, 1, 1),
-			KC_TYPE(KC_REAL, c, 1, 1), KC_TYPE(KC_REAL, 1)};
+		const struct kc_type to[] = {T4(1, c, 1, 1),	 T4(n, c, 1, 1),
+					     T4(n, 1, h, w),	 T4(1, 1, h, 1),
+					     T4(n, 1, 1, 1),	 KC_TYPE(KC_REAL, c, 1, 1),
+					     KC_TYPE(KC_REAL, 1)};
 		struct fixture f;
 		struct kc_tensor *x;
 
@@ -440,8 +448,10 @@ static void test_sums(void)
 		fetch(&f, kc_sum_axis(f.g, kc_permute(f.g, x, (int[]){1, 2, 0}), 0));
 		fetch(&f, kc_global_norm(f.g, (struct kc_tensor *[]){x, fetch_of(&f, 0)}, 2));
 		fetch(&f, kc_all_finite(f.g, &x, 1));
-		fetch(&f, kc_all_finite(f.g, (struct kc_tensor *[]){x, kc_pw1(f.g, KC_PW_recip, 0, 0,
-			kc_sub(f.g, x, x))}, 2));
+		fetch(&f, kc_all_finite(f.g,
+					(struct kc_tensor *[]){x, kc_pw1(f.g, KC_PW_recip, 0, 0,
+									 kc_sub(f.g, x, x))},
+					2));
 		compare(&f, false, 1e-6);
 		fixture_release(&f);
 	}
@@ -564,7 +574,8 @@ static void test_many_threads(void)
 /* The same plan run twice, and built anew, gives the same bits. */
 static void test_repeat(void)
 {
-	struct kc_conv_attr a = {.nd = 2, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}, .groups = 1};
+	struct kc_conv_attr a = {
+		.nd = 2, .stride = {1, 1}, .pad = {1, 1}, .dilation = {1, 1}, .groups = 1};
 	struct fixture f;
 	struct kc_tensor *x, *w, *y, *grad[2];
 	double *first[FETCHES], *again[FETCHES];

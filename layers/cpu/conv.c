@@ -64,9 +64,10 @@ static void conv_release(void *prepared)
 static bool fits_data(const struct kc_step_info *info)
 {
 	return kc_cpu_is_float(&info->in[0]) && kc_cpu_is_float(&info->in[1]) &&
-	       kc_cpu_is_float(&info->out[0]) && is_dense(&info->in[0]) && is_dense(&info->out[0]) &&
-	       (info->n_in < 3 || (info->in[2].type.dtype == KC_F32 &&
-				   kc_is_dense(&info->in[2], KC_PLAIN)));
+	       kc_cpu_is_float(&info->out[0]) && is_dense(&info->in[0]) &&
+	       is_dense(&info->out[0]) &&
+	       (info->n_in < 3 ||
+		(info->in[2].type.dtype == KC_F32 && kc_is_dense(&info->in[2], KC_PLAIN)));
 }
 
 static int prepare_packed(struct kc_step_info *info, const struct kc_dnn_spec *spec,

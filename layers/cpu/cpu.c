@@ -29,7 +29,12 @@ static unsigned leaf7(unsigned sub, int reg)
 /* Linux hands out the tile registers on request only. */
 static bool has_amx(void)
 {
-	enum { ARCH_REQ_XCOMP_PERM = 0x1023, TILE_DATA = 18, AMX_BF16 = 1 << 22, AMX_TILE = 1 << 24 };
+	enum {
+		ARCH_REQ_XCOMP_PERM = 0x1023,
+		TILE_DATA = 18,
+		AMX_BF16 = 1 << 22,
+		AMX_TILE = 1 << 24
+	};
 	unsigned edx = leaf7(0, 3);
 
 	return (edx & AMX_BF16) && (edx & AMX_TILE) &&

@@ -130,14 +130,15 @@ static int run(const struct kc_call *call)
 		bias[c] = ((const float *)call->in[2].data)[c % x[1]];
 	KC_TRY(kc_dnn_run(d->dnn, call->in[0].data, call->in[1].data, bias, work,
 			  work + d->wide + d->bias));
-	#pragma omp parallel for num_threads(d->threads) schedule(static)
+	#pragma omp parallel for num_threads(d->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->out[0]))
 	for (int64_t r = 0; r < x[0] * x[2]; r++)
 		gather_row(call, r);
 	return 0;
 }
 
 static const struct kc_kernel deconv_row = {
-	.op = &kc_op_conv_dgrad, .name = "dnnl 2x2 conv to phases", .fits = fits, .prepare = prepare,
-	.run = run, .release = release};
+	.op = &kc_op_conv_dgrad, .name = "dnnl 2x2 conv to phases", .fits = fits,
+	.prepare = prepare, .run = run, .release = release};
 
 const struct kc_kernel *const kc_cpu_deconv_rows[] = {&deconv_row, NULL};

@@ -321,11 +321,12 @@ static dnnl_status_t conv_pd(dnnl_primitive_desc_t *pd, const struct kc_dnn_spec
 	switch (prop) {
 	case dnnl_backward_data:
 		return dnnl_convolution_backward_data_primitive_desc_create(
-			pd, engine, direct, x, w, y, g.stride, g.dilate, g.left, g.right, hint, attr);
+			pd, engine, direct, x, w, y, g.stride, g.dilate, g.left, g.right, hint,
+			attr);
 	case dnnl_backward_weights:
 		return dnnl_convolution_backward_weights_primitive_desc_create(
-			pd, engine, direct, x, w, NULL, y, g.stride, g.dilate, g.left, g.right, hint,
-			attr);
+			pd, engine, direct, x, w, NULL, y, g.stride, g.dilate, g.left, g.right,
+			hint, attr);
 	default:
 		return dnnl_convolution_forward_primitive_desc_create(
 			pd, engine, prop, direct, x, w, b, y, g.stride, g.dilate, g.left, g.right,
@@ -415,7 +416,8 @@ static int engine_start(void)
 
 static int primitive_make(struct primitive *p)
 {
-	const struct kc_dnn_mem *m[] = {&p->spec.src, &p->spec.weights, &p->spec.bias, &p->spec.dst};
+	const struct kc_dnn_mem *m[] = {&p->spec.src, &p->spec.weights, &p->spec.bias,
+					&p->spec.dst};
 	struct desc d[ARGS] = {{0}};
 	dnnl_primitive_attr_t attr = NULL;
 	dnnl_status_t s = attr_make(&attr, &p->spec);
@@ -627,8 +629,8 @@ static int reorder_make(struct kc_dnn *h, const_dnnl_memory_desc_t from,
 	return argument(h, DST, DNNL_ARG_TO, to);
 }
 
-int kc_dnn_reorder_open(struct kc_dnn **out, const struct kc_dnn *of, const struct kc_dnn_mem *plain,
-			bool unpack)
+int kc_dnn_reorder_open(struct kc_dnn **out, const struct kc_dnn *of,
+			const struct kc_dnn_mem *plain, bool unpack)
 {
 	const_dnnl_memory_desc_t packed = prim_desc(of->prim, WEIGHTS);
 	struct kc_dnn *h = kc_calloc(1, sizeof *h);

@@ -53,7 +53,8 @@ static void load(const struct image *m, float *to, const struct kc_buf *x, int64
 		memcpy(to, (const float *)x->data + at, (size_t)n * sizeof *to);
 }
 
-static void save(const struct image *m, const struct kc_buf *y, int64_t at, const float *from, int64_t n)
+static void save(const struct image *m, const struct kc_buf *y, int64_t at, const float *from,
+		 int64_t n)
 {
 	if (is_low(y))
 		m->pw->narrow((uint16_t *)y->data + at, from, n);
@@ -105,7 +106,8 @@ static int run_pool(const struct kc_call *call)
 	const struct image *m = call->prepared;
 	const int64_t *d = call->out[0].type.dim;
 
-	#pragma omp parallel for num_threads(m->threads) schedule(static)
+	#pragma omp parallel for num_threads(m->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->in[0]))
 	for (int64_t r = 0; r < d[0] * d[2]; r++)
 		for (int64_t j = 0; j < d[3]; j++)
 			for (int64_t c = 0; c < d[1]; c += SOME * 16)
@@ -146,7 +148,8 @@ static int run_put(const struct kc_call *call)
 	const struct image *m = call->prepared;
 	int64_t channels = call->out[0].type.dim[1], blocks = (channels + SOME - 1) / SOME;
 
-	#pragma omp parallel for num_threads(m->threads) schedule(static)
+	#pragma omp parallel for num_threads(m->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->in[0]))
 	for (int64_t b = 0; b < call->out[0].type.dim[0] * blocks; b++)
 		put_block(call, b / blocks, b % blocks * SOME,
 			  KC_MIN((b % blocks + 1) * SOME, channels));
@@ -168,7 +171,8 @@ static int run_norm(const struct kc_call *call)
 	int64_t channels = call->in[0].type.dim[1], pixels = kc_numel(&call->out[0].type);
 	float *y = call->out[0].data;
 
-	#pragma omp parallel for num_threads(m->threads) schedule(static)
+	#pragma omp parallel for num_threads(m->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->in[0]))
 	for (int64_t p = 0; p < pixels; p++) {
 		float x[MAX_CHANNELS];
 
@@ -196,7 +200,8 @@ static void softmax_lines(const struct kc_call *call, bool logs)
 	int64_t axis = ((const struct kc_axis_attr *)call->attr)->axis;
 	int64_t n = call->in[0].type.dim[axis], lines = kc_numel(&call->in[0].type) / n;
 
-	#pragma omp parallel for num_threads(m->threads) schedule(static)
+	#pragma omp parallel for num_threads(m->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->in[0]))
 	for (int64_t i = 0; i < lines; i++) {
 		float *y = (float *)call->out[0].data + i * n;
 
@@ -276,7 +281,8 @@ static void correlate_rows(const struct image *m, const struct kc_call *call, co
 {
 	const struct kc_correlation_attr *attr = call->attr;
 	const struct kc_type *t = &call->in[0].type, *out = &call->out[0].type;
-	int64_t side = 2 * (attr->max_displacement / attr->step) + 1, half = side / 2, w = t->dim[3];
+	int64_t side = 2 * (attr->max_displacement / attr->step) + 1, half = side / 2,
+		w = t->dim[3];
 	float tile[KC_VEC_TILE_ROWS * KC_VEC_TILE_COLUMNS], scale = 1 / (float)t->dim[1];
 
 	for (int64_t j = 0; j < w; j += KC_VEC_TILE_ROWS)
@@ -297,8 +303,8 @@ static void correlate_rows(const struct image *m, const struct kc_call *call, co
 		}
 }
 
-static void correlate_line(const struct image *m, const struct kc_call *call, int64_t r, float *rows,
-			   float *line, size_t line_size)
+static void correlate_line(const struct image *m, const struct kc_call *call, int64_t r,
+			   float *rows, float *line, size_t line_size)
 {
 	const struct kc_correlation_attr *attr = call->attr;
 	const struct kc_type *t = &call->in[0].type;
@@ -329,9 +335,10 @@ static int run_correlation(const struct kc_call *call)
 
 	#pragma omp parallel num_threads(m->threads)
 	{
-		float *rows = work + p.transposed + (size_t)omp_get_thread_num() * (p.rows + p.line);
+		float *rows =
+			work + p.transposed + (size_t)omp_get_thread_num() * (p.rows + p.line);
 
-		#pragma omp for schedule(static)
+#pragma omp for schedule(static)
 		for (int64_t r = 0; r < lines; r++)
 			transpose_row(&call->in[1], r, work + r * t->dim[1] * wide(t->dim[3]));
 		#pragma omp for schedule(static)

@@ -6,7 +6,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-enum { PIECE = 8192, TILE = 32, PARALLEL = 1 << 15 };
+enum { PIECE = 8192, TILE = 32 };
 
 bool kc_move_can(int to_type, int from_type)
 {
@@ -75,8 +75,8 @@ void kc_move_init(struct kc_move *m, const struct kc_type *dims, int to_type, co
 	} while (0)
 
 /* n elements, step apart in `to` and pace apart in `from`. */
-static void copy_run(const struct kc_move *m, void *to, int64_t step, const void *from, int64_t pace,
-		     int64_t n)
+static void copy_run(const struct kc_move *m, void *to, int64_t step, const void *from,
+		     int64_t pace, int64_t n)
 {
 	size_t size = kc_dtype_size((enum kc_dtype)m->to_type);
 
@@ -116,7 +116,8 @@ static void copy_strip(const struct kc_move *m, char *to, const char *from, int6
 		int64_t n = KC_MIN(m->dim[last] - l, TILE);
 
 		for (int64_t i = 0; i < count; i++)
-			copy_run(m, to + (l * m->to[last] + i * m->to[a]) * (int64_t)ts, m->to[last],
+			copy_run(m, to + (l * m->to[last] + i * m->to[a]) * (int64_t)ts,
+				 m->to[last],
 				 from + (l * m->from[last] + i * m->from[a]) * (int64_t)fs,
 				 m->from[last], n);
 	}
@@ -129,7 +130,8 @@ static int cut_axis(const struct kc_move *m, int64_t *piece)
 	return m->across >= 0 ? m->across : m->nd - 1;
 }
 
-static void copy_items(const struct kc_move *m, char *to, const char *from, int64_t first, int64_t end)
+static void copy_items(const struct kc_move *m, char *to, const char *from, int64_t first,
+		       int64_t end)
 {
 	int64_t piece, index[KC_MAX_DIM], rest = first;
 	int cut = cut_axis(m, &piece), last = m->nd - 1;
@@ -181,7 +183,7 @@ void kc_move_run(const struct kc_move *m, void *to, const void *from, int thread
 	for (int d = 0; d <= last; d++)
 		if (d != cut && d != last)
 			items *= m->dim[d];
-	#pragma omp parallel num_threads(threads) if (n >= PARALLEL)
+	#pragma omp parallel num_threads(threads) if (n >= KC_CPU_PARALLEL)
 	{
 		int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
 

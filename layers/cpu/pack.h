@@ -11,12 +11,12 @@
 /* How the primitive's weights follow from (Cout, Cin/groups, k...). */
 enum kc_cpu_turn {
 	KC_TURN_NONE,
-	KC_TURN_SWAP,           /* input and output channels change places */
-	KC_TURN_FLIP,           /* they do, and every axis of the window is reversed */
+	KC_TURN_SWAP, /* input and output channels change places */
+	KC_TURN_FLIP, /* they do, and every axis of the window is reversed */
 	/*
-	 * Of a 4x4 window with stride 2 and pad 1: (4 Cin, Cout, 2, 2).  Channel (2a + b) Cin + i at
-	 * tap (p, q) is tap (3 - a - 2p, 3 - b - 2q) of input channel i: what output phase (a, b)
-	 * of the transposed convolution reads.  One group.
+	 * Of a 4x4 window with stride 2 and pad 1: (4 Cin, Cout, 2, 2).  Channel (2a + b) Cin + i
+	 * at tap (p, q) is tap (3 - a - 2p, 3 - b - 2q) of input channel i: what output phase (a,
+	 * b) of the transposed convolution reads.  One group.
 	 */
 	KC_TURN_PHASES
 };

@@ -9,7 +9,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-enum { BLOCK = 512, REGISTERS = KC_FUSED_IN + KC_FUSED_MAX, PARALLEL = 1 << 15 };
+enum { BLOCK = 512, REGISTERS = KC_FUSED_IN + KC_FUSED_MAX };
 
 enum kind {
 	DENSE,                  /* element i of the input for element i of the output */
@@ -33,7 +33,7 @@ struct chain {
 	struct input in[KC_FUSED_IN];
 	int slot[KC_FUSED_MAX];         /* of instruction results */
 	bool out_low[KC_FUSED_OUT];
-	int direct;                     /* output that the last instruction writes in place, or -1 */
+	int direct; /* output that the last instruction writes in place, or -1 */
 };
 
 /* Axes of the output in memory order, slowest first, without those of size 1. */
@@ -271,8 +271,8 @@ static void store(const struct chain *c, const struct kc_call *call, int64_t at,
 	}
 }
 
-static void run_blocks(const struct chain *c, const struct kc_call *call, float *slots, int64_t from,
-		       int64_t to)
+static void run_blocks(const struct chain *c, const struct kc_call *call, float *slots,
+		       int64_t from, int64_t to)
 {
 	const struct kc_fused_attr *a = call->attr;
 	float *reg[REGISTERS] = {0};
@@ -307,7 +307,7 @@ static int run(const struct kc_call *call)
 	const struct chain *c = call->prepared;
 	int64_t blocks = (c->n + c->block - 1) / c->block;
 
-	#pragma omp parallel num_threads(c->threads) if (c->n >= PARALLEL)
+	#pragma omp parallel num_threads(c->threads) if (c->n >= KC_CPU_PARALLEL)
 	{
 		int64_t me = omp_get_thread_num(), all = omp_get_num_threads();
 		float *slots = (float *)call->workspace + me * c->slots * BLOCK;

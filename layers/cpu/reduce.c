@@ -9,7 +9,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-enum { PIECE = 1 << 14, PARALLEL = 1 << 15 };
+enum { PIECE = 1 << 14 };
 
 struct axes { int n; int64_t dim[KC_MAX_DIM], x[KC_MAX_DIM], y[KC_MAX_DIM]; };
 
@@ -95,7 +95,7 @@ static void divide(struct sum *s, const struct kc_buf *x, const struct kc_buf *y
 	for (int i = first; i < n; i++)
 		axes_add(&inner, x->type.dim[axis[i]], x->stride[axis[i]],
 			 s->across ? y->stride[axis[i] - shift] : 0);
-	if (s->across && inner.n > 1) {         /* places in y differ: only the last axis is a row */
+	if (s->across && inner.n > 1) { /* places in y differ: only the last axis is a row */
 		first = n - 1;
 		inner.n = 0;
 		axes_add(&inner, x->type.dim[axis[first]], 1, y->stride[axis[first] - shift]);
@@ -143,7 +143,7 @@ static int prepare_sum(struct kc_step_info *info)
 	if (!s)
 		return KC_ENOMEM;
 	s->vec = KC_VEC_PICK(kc_vec_reduce);
-	s->threads = info->device->threads;
+	s->threads = kc_cpu_is_big(&info->in[0]) ? info->device->threads : 1;
 	s->low = info->in[0].type.dtype == KC_BF16;
 	divide(s, &info->in[0], &info->out[0]);
 	s->n_kept = volume(&s->kept);
@@ -183,8 +183,8 @@ static void add_rows(const struct sum *s, const struct kc_buf *x, int64_t k, int
 		int64_t run = KC_MIN(last - first % last, end - first);
 
 		for (int64_t c = 0; c < s->length; c += KC_VEC_COLUMNS)
-			s->vec->columns(acc + c, element(s, x, base + at(a, a->x, first) + c), s->low,
-					step, run, KC_MIN(s->length - c, KC_VEC_COLUMNS));
+			s->vec->columns(acc + c, element(s, x, base + at(a, a->x, first) + c),
+					s->low, step, run, KC_MIN(s->length - c, KC_VEC_COLUMNS));
 		first += run;
 	}
 }
@@ -231,8 +231,7 @@ static int run_sum(const struct kc_call *call)
 		sum_shares(s, call);
 		return 0;
 	}
-	#pragma omp parallel for num_threads(s->threads) schedule(static) \
-		if (s->n_kept * s->n_summed * w >= PARALLEL)
+	#pragma omp parallel for num_threads(s->threads) schedule(static)
 	for (int64_t k = 0; k < s->n_kept; k++) {
 		double *acc = (double *)call->workspace + omp_get_thread_num() * w;
 

@@ -27,7 +27,15 @@ static inline bool kc_cpu_is_float(const struct kc_buf *b)
 	return b->type.dtype == KC_F32 || b->type.dtype == KC_BF16;
 }
 
-enum { KC_CPU_ALIGN = 64 };
+enum {
+	KC_CPU_ALIGN = 64,
+	KC_CPU_PARALLEL = 1 << 15       /* elements below which waking other threads costs more */
+};
+
+static inline bool kc_cpu_is_big(const struct kc_buf *b)
+{
+	return kc_numel(&b->type) >= KC_CPU_PARALLEL;
+}
 
 static inline size_t kc_cpu_round(size_t bytes)
 {

@@ -117,7 +117,7 @@ static int run_rows(const struct kc_call *call)
 		.low = is_low(x),
 		.relative = ((const struct kc_sample_attr *)call->attr)->relative != 0};
 
-	#pragma omp parallel for num_threads(s->threads) schedule(static)
+	#pragma omp parallel for num_threads(s->threads) schedule(static) if (kc_cpu_is_big(y))
 	for (int64_t r = 0; r < d[0] * d[2]; r++) {
 		int64_t n = r / d[2], i = r % d[2];
 
@@ -133,7 +133,7 @@ static int run_sample(const struct kc_call *call)
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	const int64_t *d = y->type.dim;
 
-	#pragma omp parallel for num_threads(s->threads) schedule(static)
+	#pragma omp parallel for num_threads(s->threads) schedule(static) if (kc_cpu_is_big(y))
 	for (int64_t r = 0; r < d[0] * d[2]; r++)
 		for (int64_t j = 0; j < d[3]; j++) {
 			int64_t n = r / d[2], i = r % d[2], offset[4];
@@ -153,7 +153,8 @@ static int run_sample(const struct kc_call *call)
  * Threads share out images and blocks of channels, so every sum has one order: that of the
  * positions.
  */
-static void scatter(const struct warp *s, const struct kc_call *call, int64_t n, int64_t c0, int64_t c1)
+static void scatter(const struct warp *s, const struct kc_call *call, int64_t n, int64_t c0,
+		    int64_t c1)
 {
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
 	const int64_t *d = x->type.dim;
@@ -181,7 +182,8 @@ static int run_sample_back(const struct kc_call *call)
 
 	size = (size + SOME - 1) / SOME * SOME;
 	blocks = (channels + size - 1) / size;
-	#pragma omp parallel for num_threads(s->threads) schedule(static)
+	#pragma omp parallel for num_threads(s->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->out[0]))
 	for (int64_t b = 0; b < images * blocks; b++)
 		scatter(s, call, b / blocks, b % blocks * size,
 			KC_MIN((b % blocks + 1) * size, channels));
@@ -226,8 +228,8 @@ static void forward_taps(const struct kc_resample_attr *a, int axis, struct taps
 }
 
 /* That of its transpose: taps never go back, so the readers of a place are a range. */
-static void backward_taps(const struct kc_resample_attr *a, int axis, struct taps *t, float *weights,
-			  int64_t *used)
+static void backward_taps(const struct kc_resample_attr *a, int axis, struct taps *t,
+			  float *weights, int64_t *used)
 {
 	int64_t start = 0;
 
@@ -351,7 +353,8 @@ static int run_resize(const struct kc_call *call)
 	const struct resize *r = call->prepared;
 	const int64_t *d = call->out[0].type.dim;
 
-	#pragma omp parallel for num_threads(r->threads) schedule(static)
+	#pragma omp parallel for num_threads(r->threads) schedule(static) \
+		if (kc_cpu_is_big(&call->out[0]))
 	for (int64_t row = 0; row < d[0] * d[2]; row++)
 		for (int64_t j = 0; j < d[3]; j++)
 			blend_pixel(r, call, row / d[2], &r->axis[0][row % d[2]], &r->axis[1][j],

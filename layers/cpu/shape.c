@@ -336,10 +336,13 @@ static int prepare_reshape(struct kc_step_info *info)
 	return 0;
 }
 
-#define ROW(op_, fits_, prepare_) \
-	static const struct kc_kernel op_##_row = { \
-		.op = &kc_op_##op_, .name = "moves", .fits = fits_, .prepare = prepare_, .run = run, \
-		.release = free}
+#define ROW(op_, fits_, prepare_)                                       \
+	static const struct kc_kernel op_##_row = {.op = &kc_op_##op_,  \
+						   .name = "moves",     \
+						   .fits = fits_,       \
+						   .prepare = prepare_, \
+						   .run = run,          \
+						   .release = free}
 ROW(copy, fits, prepare_copy);
 ROW(flip, fits, prepare_flip);
 ROW(permute, fits, prepare_permute);

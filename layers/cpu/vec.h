@@ -28,7 +28,7 @@ typedef void kc_vec_op(float *to, const float *u, const float *v, const float *w
 struct kc_vec_pointwise {
 	kc_vec_op *op[KC_PW_COUNT];
 	void (*widen)(float *to, const uint16_t *from, int64_t n);      /* bf16 to float32 */
-	void (*narrow)(uint16_t *to, const float *from, int64_t n);     /* nearest even; NaN stays */
+	void (*narrow)(uint16_t *to, const float *from, int64_t n); /* nearest even; NaN stays */
 	void (*gather)(float *to, const float *from, int64_t step, int64_t n);
 };
 KC_VEC_TABLE(kc_vec_pointwise);
@@ -38,7 +38,8 @@ struct kc_vec_reduce {
 	double (*sum)(const void *x, bool low, int64_t n);
 	double (*squares)(const void *x, bool low, int64_t n);          /* in double throughout */
 	/* acc[i] += sum over rows of x[row * step + i], i < n <= KC_VEC_COLUMNS. */
-	void (*columns)(double *acc, const void *x, bool low, int64_t step, int64_t rows, int64_t n);
+	void (*columns)(double *acc, const void *x, bool low, int64_t step, int64_t rows,
+			int64_t n);
 };
 KC_VEC_TABLE(kc_vec_reduce);
 enum { KC_VEC_COLUMNS = 512 };
@@ -48,14 +49,14 @@ struct kc_vec_warp {
 	int64_t h, w, channels;         /* of the image */
 	int64_t columns;                /* of a row of the result */
 	int64_t step, y;                /* between positions, and to the other channel */
-	bool relative, low;             /* positions count from their own place; bf16 on both sides */
+	bool relative, low; /* positions count from their own place; bf16 on both sides */
 };
 
 /* Rows of channels; low says which pointers are bf16. */
 struct kc_vec_image {
 	/* y[i] = sum over k < taps of w[k] x[k][i] */
-	void (*blend)(void *y, bool y_low, const void *const *x, bool x_low, const float *w, int taps,
-		      int64_t n);
+	void (*blend)(void *y, bool y_low, const void *const *x, bool x_low, const float *w,
+		      int taps, int64_t n);
 	/* Row i of the image warped bilinearly, neighbours clamped to the image. */
 	void (*warp)(const struct kc_vec_warp *, void *y, const void *image, const float *at,
 		     int64_t i);
@@ -63,7 +64,8 @@ struct kc_vec_image {
 	void (*add)(float *y, const void *x, bool x_low, float w, int64_t n);
 	double (*squares)(const float *x, int64_t n);
 	/* Running maximum over the places of a window; NaN counts as the largest. */
-	void (*keep_max)(float *max, int32_t *place, const void *x, bool x_low, int32_t at, int64_t n);
+	void (*keep_max)(float *max, int32_t *place, const void *x, bool x_low, int32_t at,
+			 int64_t n);
 	/* One line of softmax, or its logarithm, in place. */
 	void (*softmax)(float *x, int64_t n, bool logs);
 	/*

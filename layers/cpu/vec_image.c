@@ -3,6 +3,8 @@
 
 #include "layers/cpu/vec_math.h"
 
+#define INLINE static inline __attribute__((always_inline))
+
 enum { ROWS = KC_VEC_TILE_ROWS, COLUMNS = KC_VEC_TILE_COLUMNS, BLOCK = 256, SOME = 64 };
 
 static inline float get(const void *x, bool low, int64_t i)
@@ -14,7 +16,8 @@ static inline float get(const void *x, bool low, int64_t i)
 
 static inline void put(void *y, bool low, int64_t i, float v)
 {
-	uint32_t u = (uint32_t)kc_vec_bits(v), even = u + 0x7fff + (u >> 16 & 1), nan = u | 0x400000;
+	uint32_t u = (uint32_t)kc_vec_bits(v), even = u + 0x7fff + (u >> 16 & 1),
+		 nan = u | 0x400000;
 
 	if (low)
 		((uint16_t *)y)[i] = (uint16_t)(((u & 0x7fffffff) > 0x7f800000 ? nan : even) >> 16);
@@ -23,22 +26,20 @@ static inline void put(void *y, bool low, int64_t i, float v)
 }
 
 /* The loops are written once and compiled for each combination of dtypes. */
-static inline __attribute__((always_inline)) void blend4(void *y, bool y_low, const void *const *x,
-							  bool x_low, const float *w, int64_t n)
+INLINE void blend4(void *y, bool y_low, const void *const *x, bool x_low, const float *w, int64_t n)
 {
 	const void *a = x[0], *b = x[1], *c = x[2], *d = x[3];
 	float wa = w[0], wb = w[1], wc = w[2], wd = w[3];
 
-	#pragma omp simd
+#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		put(y, y_low, i, (wa * get(a, x_low, i) + wb * get(b, x_low, i)) +
 		    (wc * get(c, x_low, i) + wd * get(d, x_low, i)));
 }
 
-static inline __attribute__((always_inline)) void add_to(float *y, const void *x, bool x_low, float w,
-							  int64_t n)
+INLINE void add_to(float *y, const void *x, bool x_low, float w, int64_t n)
 {
-	#pragma omp simd
+#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		y[i] += w * get(x, x_low, i);
 }
@@ -86,13 +87,12 @@ static void blend(void *y, bool y_low, const void *const *x, bool x_low, const f
 }
 
 /* Neighbours of some positions along one axis: the two places and the weight of the second. */
-static inline __attribute__((always_inline)) void split(const float *at, int64_t step, int64_t n,
-							 double first, double pace, int64_t size,
-							 int32_t *a, int32_t *b, float *part)
+INLINE void split(const float *at, int64_t step, int64_t n, double first, double pace, int64_t size,
+		  int32_t *a, int32_t *b, float *part)
 {
 	double most = (double)(size - 1);
 
-	#pragma omp simd
+#pragma omp simd
 	for (int64_t k = 0; k < n; k++) {
 		double x = (double)at[k * step] + first + pace * (double)k;
 		double left = __builtin_floor(x), right = left + 1;
@@ -105,10 +105,8 @@ static inline __attribute__((always_inline)) void split(const float *at, int64_t
 	}
 }
 
-static inline __attribute__((always_inline)) void warp_some(const struct kc_vec_warp *g, void *y,
-							     const void *image, bool low,
-							     const float *at, int64_t i, int64_t j,
-							     int64_t n)
+INLINE void warp_some(const struct kc_vec_warp *g, void *y, const void *image, bool low,
+		      const float *at, int64_t i, int64_t j, int64_t n)
 {
 	int32_t xa[SOME], xb[SOME], ya[SOME], yb[SOME];
 	float alpha[SOME], beta[SOME];
@@ -137,7 +135,8 @@ static inline __attribute__((always_inline)) void warp_some(const struct kc_vec_
 	}
 }
 
-static void warp(const struct kc_vec_warp *g, void *y, const void *image, const float *at, int64_t i)
+static void warp(const struct kc_vec_warp *g, void *y, const void *image, const float *at,
+		 int64_t i)
 {
 	for (int64_t j = 0; j < g->columns; j += SOME) {
 		int64_t n = g->columns - j < SOME ? g->columns - j : SOME;
@@ -159,10 +158,9 @@ static double squares(const float *x, int64_t n)
 	return s;
 }
 
-static inline __attribute__((always_inline)) void keep(float *max, int32_t *place, const void *x,
-						        bool x_low, int32_t where, int64_t n)
+INLINE void keep(float *max, int32_t *place, const void *x, bool x_low, int32_t where, int64_t n)
 {
-	#pragma omp simd
+#pragma omp simd
 	for (int64_t i = 0; i < n; i++) {
 		float v = get(x, x_low, i), m = max[i];
 		int take = (v > m) | ((v != v) & (m == m));
@@ -172,7 +170,8 @@ static inline __attribute__((always_inline)) void keep(float *max, int32_t *plac
 	}
 }
 
-static void keep_max(float *max, int32_t *place, const void *x, bool x_low, int32_t where, int64_t n)
+static void keep_max(float *max, int32_t *place, const void *x, bool x_low, int32_t where,
+		     int64_t n)
 {
 	if (x_low)
 		keep(max, place, x, true, where, n);
@@ -222,5 +221,5 @@ static void tile(float *y, const float *a, const float *bt, int64_t step, int64_
 }
 
 const struct kc_vec_image KC_VEC(kc_vec_image) = {
-	.blend = blend, .warp = warp, .add = add, .squares = squares, .keep_max = keep_max, .softmax = softmax,
-	.tile = tile};
+	.blend = blend, .warp = warp, .add = add, .squares = squares, .keep_max = keep_max,
+	.softmax = softmax, .tile = tile};

@@ -14,8 +14,8 @@
 #define KC_PW_RINT __builtin_rintf
 
 #define LOOP(name, formula) \
-	static void loop_##name(float *to, const float *u_, const float *v_, const float *w_, float p, \
-				float q, int64_t n) \
+	static void loop_##name(float *to, const float *u_, const float *v_, const float *w_, \
+				float p, float q, int64_t n) \
 	{ \
 		(void)v_, (void)w_, (void)p, (void)q; \
 		_Pragma("omp simd") \

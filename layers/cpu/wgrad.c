@@ -51,9 +51,10 @@ static bool fits(const struct kc_step_info *info)
 	const struct kc_buf *x = &info->in[0], *gy = &info->in[1], *gw = &info->out[0];
 	bool low = x->type.dtype == KC_BF16;
 
-	if (a->nd != 2 || a->groups != 1 || !kc_cpu_is_float(x) || gy->type.dtype != x->type.dtype ||
-	    gw->type.dtype != KC_F32 || (low && !kc_cpu_has_dot_bf16()) ||
-	    !kc_is_dense(x, KC_CLAST) || !kc_is_dense(gy, KC_CLAST) || !kc_is_dense(gw, KC_PLAIN))
+	if (a->nd != 2 || a->groups != 1 || !kc_cpu_is_float(x) ||
+	    gy->type.dtype != x->type.dtype || gw->type.dtype != KC_F32 ||
+	    (low && !kc_cpu_has_dot_bf16()) || !kc_is_dense(x, KC_CLAST) ||
+	    !kc_is_dense(gy, KC_CLAST) || !kc_is_dense(gw, KC_PLAIN))
 		return false;
 	for (int i = 0; i < 2; i++)
 		if (a->stride[i] != 1 || a->dilation[i] != 1 || gw->type.dim[2 + i] > MAX_WINDOW ||
@@ -114,12 +115,13 @@ static int prepare(struct kc_step_info *info)
 
 	if (!g)
 		return KC_ENOMEM;
-	*g = (struct wgrad){.vec = KC_VEC_PICK(kc_vec_wgrad), .low = info->in[0].type.dtype == KC_BF16,
-			    .n = x[0], .c = x[1], .h = x[2], .w = x[3], .k = y[1], .oh = y[2],
-			    .ow = y[3], .kh = w[2], .kw = w[3], .ph = a->pad[0], .pw = a->pad[1]};
+	*g = (struct wgrad){
+		.vec = KC_VEC_PICK(kc_vec_wgrad), .low = info->in[0].type.dtype == KC_BF16,
+		.n = x[0], .c = x[1], .h = x[2], .w = x[3], .k = y[1], .oh = y[2], .ow = y[3],
+		.kh = w[2], .kw = w[3], .ph = a->pad[0], .pw = a->pad[1]};
 	g->tiles_c = (g->c + columns(g) - 1) / columns(g);
 	choose_tile(g);
-	divide(g, info->device->threads);
+	divide(g, kc_cpu_is_big(&info->in[0]) ? info->device->threads : 1);
 	measure(g);
 	info->workspace = sizeof(float) * ((size_t)g->splits * g->sums +
 					   (size_t)(g->splits * g->groups) * share_size(g));
@@ -139,8 +141,8 @@ static const void *pixel(const struct wgrad *g, const void *row, int64_t j, int6
 }
 
 /* Padded place u of the row is pixel u - pw; of pairs, place q is pixels 2q + odd and the next. */
-static void pack_x_tile(const struct wgrad *g, const void *row, int64_t tile, int64_t odd, float *to,
-			const void *blank)
+static void pack_x_tile(const struct wgrad *g, const void *row, int64_t tile, int64_t odd,
+			float *to, const void *blank)
 {
 	int64_t c0 = tile * columns(g), width = tile_width(g, tile);
 	int64_t count = KC_MIN(g->c - c0, width);
@@ -204,8 +206,8 @@ static float *sums_of(const struct wgrad *g, float *sums, int64_t tap, int64_t t
 }
 
 /* One row of gy with one packed row of x: all taps of window row r. */
-static void multiply(const struct wgrad *g, const float *x, const float *gy, int64_t r, int64_t first,
-		     int64_t end, float *sums)
+static void multiply(const struct wgrad *g, const float *x, const float *gy, int64_t r,
+		     int64_t first, int64_t end, float *sums)
 {
 	for (int64_t t = first; t < end; t++) {
 		kc_vec_outer *outer = is_narrow(g, t) ? g->narrow : g->wide;
@@ -250,8 +252,8 @@ static void share(const struct wgrad *g, const struct kc_call *call, int64_t fir
 			if (at < 0 || at >= g->h)
 				continue;
 			if (held[slot] != source)
-				pack_x(g, x + (size_t)(source * g->w * g->c) * size, first, end, ring,
-				       blank);
+				pack_x(g, x + (size_t)(source * g->w * g->c) * size, first, end,
+				       ring, blank);
 			held[slot] = source;
 			multiply(g, ring, packed_g, r, first, end, sums);
 		}
