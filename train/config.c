@@ -163,6 +163,9 @@ static int check_network(const struct kc_config *c)
 	if (tcvc != (c->recipe == KC_RECIPE_TCVC))
 		return KC_FAIL(KC_ECONFIG, "network_G.which_model_G: expected %s for this model",
 			       tcvc ? "siggraph17" : "TCVC_IDC");
+	if (c->network.key_net == KC_KEY_NET_ECCV16)
+		return KC_FAIL(KC_ENOSUP, "network_G.key_net: eccv16 is not in this build; "
+			       "expected sig17");
 	return 0;
 }
 
