@@ -2,6 +2,7 @@
 
 #include "layers/optim.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static struct kc_optimizer_args optimizer_args(const struct kc_config *c)
@@ -130,19 +131,37 @@ static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph
 }
 
 /* Running statistics are stored when the step is finite. */
-static void fetch_statistics(struct kc_training *t, struct fetches *f)
+static void fetch_statistics(struct kc_training *t, struct fetches *f, struct kc_tensor *finite)
 {
 	for (int i = 0; i < t->model.n_updates; i++)
 		fetch(f, kc_assign(t->graph, t->model.updates[i].param, t->model.updates[i].value,
-				   t->all_finite));
+				   finite));
 }
 
 static int build_whole_step(struct kc_training *t, struct trained *r, struct fetches *f)
 {
 	build_update(t, t->graph, r, t->loss, f);
-	fetch_statistics(t, f);
+	fetch_statistics(t, f, t->all_finite);
 	fetch_terms(t, f);
 	return plan(t, &t->plan, t->graph, f);
+}
+
+static size_t param_bytes(const struct kc_param *p)
+{
+	return (size_t)kc_numel(&p->type) * kc_dtype_size(p->store->dtype);
+}
+
+/* Room for the statistics that batches change before the step is known to be finite. */
+static int alloc_statistics(struct kc_training *t)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < t->model.n_updates; i++)
+		bytes += param_bytes(t->model.updates[i].param);
+	if (!bytes)
+		return 0;
+	t->statistics = kc_alloc(bytes);
+	return t->statistics ? 0 : KC_ENOMEM;
 }
 
 /* Two plans: gradients are added up in the store, and the update reads them there. */
@@ -151,9 +170,11 @@ static int build_split_step(struct kc_training *t, struct trained *r, struct fet
 	struct trained from_store;
 	int rc;
 
-	t->all_finite = kc_all_finite(t->graph, &t->loss, 1);
+	KC_TRY(alloc_statistics(t));
+	t->batch_finite = kc_all_finite(t->graph, &t->loss, 1);
 	fetch(f, kc_accumulate(t->graph, t->params, r->grad, r->param, r->n));
-	fetch_statistics(t, f);
+	fetch_statistics(t, f, t->batch_finite);
+	fetch(f, t->batch_finite);
 	fetch_terms(t, f);
 	KC_TRY(plan(t, &t->plan, t->graph, f));
 
@@ -233,6 +254,7 @@ void kc_training_close(struct kc_training *t)
 	kc_model_release(&t->model);
 	kc_params_free(t->params);
 	free(t->pairs);
+	free(t->statistics);
 	memset(t, 0, sizeof *t);
 }
 
@@ -245,6 +267,20 @@ static void set_hyper(struct kc_training *t, double lr, int64_t update)
 	int rc = kc_plan_feed(t->update ? t->update : t->plan, t->hyper, &b);
 
 	KC_ASSERT(rc >= 0);
+}
+
+/* Copies the running statistics aside, or back from there. */
+static void copy_statistics(struct kc_training *t, bool back)
+{
+	char *aside = t->statistics;
+
+	for (int i = 0; aside && i < t->model.n_updates; i++) {
+		const struct kc_param *p = t->model.updates[i].param;
+		void *master = kc_param_master(p).data;
+
+		memcpy(back ? master : aside, back ? aside : master, param_bytes(p));
+		aside += param_bytes(p);
+	}
 }
 
 static int run_batch(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
@@ -264,20 +300,51 @@ static int run_batch(struct kc_training *t, int (*next)(void *, const struct kc_
 	return 0;
 }
 
+static void read_step(struct kc_training *t, struct kc_plan *last)
+{
+	t->grad_norm = kc_plan_scalar(last, t->norm);
+	t->finite = kc_plan_scalar(last, t->all_finite) != 0;
+}
+
+/* Batches add up their gradients; t->finite tells whether the losses of all of them were finite. */
+static int accumulate(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
+		      void *own)
+{
+	memset(t->params->grad, 0, t->params->trainable * kc_dtype_size(t->params->dtype));
+	t->finite = true;
+	for (int64_t i = 0; i < t->config->optimizer.accumulate; i++) {
+		KC_TRY(run_batch(t, next, own, i == 0));
+		t->finite &= kc_plan_scalar(t->plan, t->batch_finite) != 0;
+	}
+	return 0;
+}
+
+static int split_step(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
+		      void *own)
+{
+	int rc;
+
+	copy_statistics(t, false);
+	rc = accumulate(t, next, own);
+	t->grad_norm = NAN;
+	if (!rc && t->finite) {
+		rc = kc_plan_run(t->update);
+		if (!rc)
+			read_step(t, t->update);
+	}
+	if (rc < 0 || !t->finite)
+		copy_statistics(t, true);
+	return rc;
+}
+
 int kc_training_step(struct kc_training *t, double lr, int64_t update,
 		     int (*next)(void *, const struct kc_batch **), void *own)
 {
-	struct kc_plan *last = t->update ? t->update : t->plan;
-
 	set_hyper(t, lr, update);
 	if (t->update)
-		memset(t->params->grad, 0, t->params->trainable * kc_dtype_size(t->params->dtype));
-	for (int64_t i = 0; i < t->config->optimizer.accumulate; i++)
-		KC_TRY(run_batch(t, next, own, i == 0));
-	if (t->update)
-		KC_TRY(kc_plan_run(t->update));
-	t->grad_norm = kc_plan_scalar(last, t->norm);
-	t->finite = kc_plan_scalar(last, t->all_finite) != 0;
+		return split_step(t, next, own);
+	KC_TRY(run_batch(t, next, own, true));
+	read_step(t, t->plan);
 	return 0;
 }
 

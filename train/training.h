@@ -54,7 +54,7 @@ struct kc_training {
 	/* Inputs that recipes share. */
 	struct kc_tensor *frames;       /* uint8 [n * batch,3,H,W], frame-major */
 	struct kc_tensor *flows;        /* [pairs * batch,2,H,W], pair-major; NULL: none are fed */
-	struct kc_tensor *hint, *mask;  /* simulated hints: [batch,2,H,W] ab / 110 and [batch,1,H,W] */
+	struct kc_tensor *hint, *mask;  /* simulated hints [batch,2,H,W] (ab / 110), [batch,1,H,W] */
 	struct kc_tensor *ab;           /* true colour, where prepare computes it */
 	struct kc_plan *prepare;        /* runs before a batch is fed; or NULL */
 	int window;                     /* frames n */
@@ -69,6 +69,8 @@ struct kc_training {
 
 	/* Inside. */
 	struct kc_tensor *norm, *all_finite, *hyper;
+	struct kc_tensor *batch_finite; /* of one accumulation; NULL without them */
+	char *statistics;               /* running ones, as they were before the step; or NULL */
 	struct kc_plan *plan;           /* the whole step, or one accumulation of it */
 	struct kc_plan *update;         /* NULL unless gradients are accumulated */
 	struct kc_graph *update_graph;
