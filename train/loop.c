@@ -5,53 +5,55 @@
 #include "train/stop.h"
 #include "train/validate.h"
 
-#include <math.h>
-#include <stdio.h>
+#include <errno.h>
 #include <stdlib.h>
-
-/* ---- lines from before the log is open ---- */
-
-static void remember(void *own, const char *text)
-{
-	struct kc_run *r = own;
-	char **v = kc_realloc(r->said.v, r->said.n + 1, sizeof *v);
-
-	if (!v)
-		return;
-	r->said.v = v;
-	v[r->said.n] = kc_strdup(text);
-	r->said.n += v[r->said.n] != NULL;
-}
-
-static void say_remembered(struct kc_run *r)
-{
-	for (size_t i = 0; i < r->said.n; i++)
-		kc_log_say(&r->log, "%s", r->said.v[i]);
-	kc_names_free(&r->said);
-	r->said = (struct kc_names){0};
-}
+#include <sys/stat.h>
 
 /* ---- start ---- */
 
-int kc_run_resume_iter(const struct kc_config *c, int64_t *iter)
+/* A state file of another run would be read from this run's folder, or not at all. */
+static int check_own_state(const struct kc_run *r, const char *path, const char *base)
 {
-	const char *path = c->path.resume_state, *base = path ? strrchr(path, '/') : NULL;
+	char *own = kc_format("%s/%s", r->experiment.states, base);
+	struct stat given, there;
+	int rc = 0;
+
+	if (!own)
+		return KC_ENOMEM;
+	if (stat(path, &given) < 0)
+		rc = KC_FAIL(KC_ENOENT, "path.resume_state: %s: %s", path, strerror(errno));
+	else if (stat(own, &there) < 0 || there.st_ino != given.st_ino ||
+		 there.st_dev != given.st_dev)
+		rc = KC_FAIL(KC_ECONFIG,
+			     "path.resume_state: %s is no state of this run, expected one in %s; "
+			     "path.pretrain_model_G takes weights of another run",
+			     path, r->experiment.states);
+	free(own);
+	return rc;
+}
+
+/* Iteration of path.resume_state: -1 for auto. */
+static int find_state(const struct kc_run *r, int64_t *iter)
+{
+	const char *path = r->config->path.resume_state, *base = strrchr(path, '/');
 	char *end;
 
-	*iter = -2;
-	if (!path)
-		return 0;
 	*iter = -1;
 	if (!strcmp(path, "auto"))
 		return 0;
 	base = base ? base + 1 : path;
 	*iter = strtoll(base, &end, 10);
-	if (end == base || strcmp(end, ".state"))
+	if (end == base || strcmp(end, ".state") || *iter < 0)
 		return KC_FAIL(
 			KC_ECONFIG,
 			"path.resume_state: expected auto or a file <iteration>.state, got %s",
 			path);
-	return 0;
+	return base == path ? 0 : check_own_state(r, path, base);
+}
+
+static void say_start(void *own, const char *text)
+{
+	kc_run_say(own, "%s", text);
 }
 
 /* Fills the store from a checkpoint; *resumed says whether there was one. */
@@ -62,12 +64,12 @@ static int resume(struct kc_run *r, bool *resumed)
 	int rc;
 
 	*resumed = false;
-	KC_TRY(kc_run_resume_iter(r->config, &iter));
-	if (iter == -2)
+	if (!r->config->path.resume_state)
 		return 0;
+	KC_TRY(find_state(r, &iter));
 	rc = kc_progress_load(&r->save, iter, r->training.params, &r->progress, &refused);
 	for (size_t i = 0; i < refused.n; i++)
-		remember(r, refused.v[i]);
+		kc_run_say(r, "passed over: %s", refused.v[i]);
 	kc_names_free(&refused);
 	if (rc == KC_ENOENT && iter == -1)
 		return 0;
@@ -97,25 +99,47 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 		kc_log_say(&r->log, "resumed behind iteration %lld", (long long)r->progress.iter);
 }
 
+static void say_remembered(struct kc_run *r)
+{
+	for (size_t i = 0; i < r->said.n; i++)
+		kc_log_say(&r->log, "%s", r->said.v[i]);
+	kc_names_free(&r->said);
+	r->said = (struct kc_names){0};
+}
+
+/* A validation that cannot be is told now, not after hours. */
+static int check_validation(const struct kc_run *r)
+{
+	struct kc_dataset *data;
+	int rc;
+
+	if (!r->config->val.root || !r->config->val_freq)
+		return 0;
+	rc = kc_dataset_open(r->config->val.root, &data);
+	if (rc < 0)
+		return kc_cause(rc, "datasets.val.dataroot_GT");
+	kc_dataset_close(data);
+	return 0;
+}
+
+/* The folder of the run is touched only when nothing else can refuse to start. */
 static int begin(struct kc_run *r)
 {
+	const char *events = r->config->tensorboard ? r->experiment.tensorboard : NULL;
 	char *archived = NULL;
 	bool resumed;
 	int rc;
 
-	rc = kc_start(r->config, r->training.params, remember, r);
-	if (!rc)
-		rc = resume(r, &resumed);
-	if (!rc)
-		rc = kc_experiment_make(&r->experiment, r->config, resumed, &archived);
-	if (!rc)
-		rc = kc_log_open(&r->log, r->experiment.dir, r->config->name,
-				 r->config->tensorboard ? r->experiment.tensorboard : NULL,
-				 r->progress.iter);
+	KC_TRY(kc_start(r->config, r->training.params, say_start, r));
+	KC_TRY(resume(r, &resumed));
+	KC_TRY(kc_run_open_data(r));
+	KC_TRY(check_validation(r));
+	KC_TRY(kc_experiment_make(&r->experiment, r->config, resumed, &archived));
+	rc = kc_log_open(&r->log, r->experiment.dir, r->config->name, events, r->progress.iter);
 	if (!rc) {
+		r->logging = true;
 		say_beginning(r, resumed, archived);
 		say_remembered(r);
-		rc = kc_run_open_data(r);
 	}
 	free(archived);
 	return rc;
@@ -129,8 +153,11 @@ static int save(struct kc_run *r)
 
 	if (r->saved_iter == r->progress.iter)
 		return 0;
+	if (r->config->nan_policy == KC_NAN_ROLLBACK)
+		r->progress.nan_row = 0;
 	KC_TRY(kc_log_sync(&r->log));
 	rc = kc_progress_save(&r->save, r->training.params, &r->progress);
+	r->save_failed = rc < 0;
 	if (rc < 0)
 		return kc_cause(rc, "checkpoint of iteration %lld", (long long)r->progress.iter);
 	r->saved_iter = r->progress.iter;
@@ -218,6 +245,8 @@ static int after_step(struct kc_run *r, double seconds, double waited)
 	KC_TRY(log_step(r, seconds, waited, divides(r->config->logger.print_freq, iter)));
 	if (!r->training.finite)
 		KC_TRY(on_non_finite(r));
+	if (r->progress.iter != iter) /* rolled back */
+		return 0;
 	if (divides(r->config->logger.save_freq, iter))
 		KC_TRY(save(r));
 	if (divides(r->config->val_freq, iter) && r->config->val.root)
@@ -243,26 +272,30 @@ static int iterate(struct kc_run *r)
 	return 0;
 }
 
+/* What was reached is kept however the run ends; an earlier failure is told, not a later one. */
+static int save_last(struct kc_run *r, int rc)
+{
+	char *why;
+	int saved;
+
+	if (r->save_failed)
+		return rc;
+	why = rc < 0 ? kc_strdup(kc_errmsg()) : NULL;
+	saved = save(r);
+	if (rc < 0 && why)
+		KC_FAIL(rc, "%s", why);
+	free(why);
+	return rc < 0 ? rc : saved;
+}
+
 int kc_run_train(struct kc_run *r)
 {
-	int rc = begin(r);
-
-	if (!rc)
-		rc = iterate(r);
-	/* What was reached is kept even when the run fails: the weights are finite. */
-	if (!rc || rc == KC_ENUMERIC) {
-		char *why = rc < 0 ? kc_strdup(kc_errmsg()) : NULL;
-		int saved = save(r);
-
-		if (rc < 0 && why)
-			KC_FAIL(rc, "%s", why);
-		free(why);
-		rc = rc < 0 ? rc : saved;
-	}
-	if (!rc && r->args.profile)
+	KC_TRY(begin(r));
+	KC_TRY(save_last(r, iterate(r)));
+	if (r->args.profile)
 		kc_plan_profile(r->training.plan, stderr);
-	if (!rc && kc_stop_asked())
+	if (kc_stop_asked())
 		return KC_FAIL(KC_ESTOP, "stopped on request behind iteration %lld, which is saved",
 			       (long long)r->progress.iter);
-	return rc;
+	return 0;
 }

@@ -2,6 +2,7 @@
 
 #include "layers/cpu/cpu.h"
 
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -29,6 +30,7 @@ static void fill_save_args(struct kc_run *r)
 		.dir = r->experiment.dir,
 		.network = r->training.recipe->network,
 		.width = c->network.width,
+		.mask_cent = c->network.mask_cent,
 		.config_hash = kc_config_hash(c),
 		.seed = c->seed,
 		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,
@@ -75,6 +77,39 @@ void kc_run_close(struct kc_run *r)
 	kc_device_release(&r->device);
 }
 
+/* ---- telling ---- */
+
+/* Without memory for it, a line is lost. */
+static void remember(struct kc_run *r, char *line)
+{
+	char **v = line ? kc_realloc(r->said.v, r->said.n + 1, sizeof *v) : NULL;
+
+	if (!v) {
+		free(line);
+		return;
+	}
+	r->said.v = v;
+	v[r->said.n++] = line;
+}
+
+void kc_run_say(struct kc_run *r, const char *fmt, ...)
+{
+	char *line = NULL;
+	va_list args;
+
+	va_start(args, fmt);
+	if (vasprintf(&line, fmt, args) < 0)
+		line = NULL;
+	va_end(args);
+	if (!r->logging) {
+		remember(r, line);
+		return;
+	}
+	if (line)
+		kc_log_say(&r->log, "%s", line);
+	free(line);
+}
+
 /* ---- memory ---- */
 
 static size_t batch_bytes(const struct kc_training *t)
@@ -103,7 +138,7 @@ static void report_damage(void *own, const char *message)
 {
 	struct kc_run *r = own;
 
-	kc_log_say(&r->log, "put aside: %s", message);
+	kc_run_say(r, "put aside: %s", message);
 }
 
 static enum kc_loader_flow flow_source(const struct kc_training *t)
@@ -155,7 +190,7 @@ static int use_list(struct kc_run *r)
 	if (!keys)
 		return 0;
 	if (!kc_file_exists(keys)) {
-		kc_log_say(&r->log,
+		kc_run_say(r,
 			   "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
 			   keys, r->config->data.root);
 		return 0;
@@ -167,23 +202,24 @@ int kc_run_open_data(struct kc_run *r)
 {
 	const struct kc_loader_opts o = loader_opts(r);
 	struct kc_loader_stats s;
+	int rc;
 
 	if (!r->config->data.root)
 		return KC_FAIL(KC_ECONFIG,
 			       "datasets.train.dataroot_GT: no data; expected a folder of clips or "
 			       "a pack file");
-	if (!r->data) {
-		int rc = kc_dataset_open(r->config->data.root, &r->data);
-
-		if (rc < 0)
-			return kc_cause(rc, "datasets.train.dataroot_GT");
-		KC_TRY(use_list(r));
-	}
-	KC_TRY(kc_loader_open(r->data, &o, r->progress.cursor, &r->loader));
+	rc = kc_dataset_open(r->config->data.root, &r->data);
+	if (rc < 0)
+		return kc_cause(rc, "datasets.train.dataroot_GT");
+	rc = use_list(r);
+	if (rc < 0)
+		return kc_cause(rc, "datasets.train.cache_keys");
+	rc = kc_loader_open(r->data, &o, r->progress.cursor, &r->loader);
+	if (rc < 0)
+		return kc_cause(rc, "datasets.train");
 	kc_loader_stats(r->loader, &s);
 	if (s.skipped_clips)
-		kc_log_say(&r->log,
-			   "%lld clips are too short for a window of %d frames and are skipped",
+		kc_run_say(r, "%lld clips are too short for a window of %d frames and are skipped",
 			   (long long)s.skipped_clips, r->training.window);
 	return 0;
 }
@@ -202,21 +238,43 @@ static int next_batch(void *own, const struct kc_batch **out)
 	return 0;
 }
 
+/*
+ * Behind a rollback finite steps are repeated before the run comes to where it failed, so there
+ * the row ends with the next checkpoint.
+ */
+static void count_finite(struct kc_run *r)
+{
+	struct kc_progress *g = &r->progress;
+
+	if (!r->training.finite) {
+		g->nan_total++;
+		g->nan_row++;
+		return;
+	}
+	g->updates++;
+	if (r->config->nan_policy != KC_NAN_ROLLBACK)
+		g->nan_row = 0;
+}
+
 int kc_run_step(struct kc_run *r, double *seconds, double *waited)
 {
 	double start = kc_now(), lr = kc_schedule_lr(&r->config->schedule, r->progress.iter + 1);
+	const struct kc_progress start_of_step = r->progress;
 	struct kc_loader_stats before, after;
+	int rc;
 
 	if (r->config->optimizer.clear_state &&
 	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1))
 		kc_training_forget(&r->training, &r->progress.updates);
 	kc_loader_stats(r->loader, &before);
-	KC_TRY(kc_training_step(&r->training, lr, r->progress.updates + 1, next_batch, r));
+	rc = kc_training_step(&r->training, lr, r->progress.updates + 1, next_batch, r);
+	if (rc < 0) {
+		r->progress = start_of_step;
+		return rc;
+	}
 	kc_loader_stats(r->loader, &after);
 	r->progress.iter++;
-	r->progress.updates += r->training.finite;
-	r->progress.nan_total += !r->training.finite;
-	r->progress.nan_row = r->training.finite ? 0 : r->progress.nan_row + 1;
+	count_finite(r);
 	*seconds = kc_now() - start;
 	*waited = after.waited - before.waited;
 	return 0;

@@ -22,10 +22,12 @@ struct kc_run {
 	const struct kc_batch *held;    /* given back when the next one is taken */
 	struct kc_experiment experiment;
 	struct kc_log log;
-	struct kc_names said;           /* lines from before the log was open */
+	bool logging;                   /* it is open */
+	struct kc_names said;           /* lines from before it was */
 	struct kc_save_args save;
 	struct kc_progress progress;
 	int64_t saved_iter;             /* of the newest checkpoint; -1: none */
+	bool save_failed;               /* the last attempt to write one */
 	double flops, peak;             /* of a step; of the device (0: not measured) */
 	double started;
 };
@@ -33,6 +35,9 @@ struct kc_run {
 /* The device and the compiled step; no data and no folder are touched. */
 int kc_run_open(struct kc_run *, struct kc_config *, const struct kc_run_args *);
 void kc_run_close(struct kc_run *);
+
+/* A line for the log, kept until it is open. */
+void kc_run_say(struct kc_run *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Opens the data at the progress's cursor. */
 int kc_run_open_data(struct kc_run *);
@@ -46,8 +51,5 @@ int kc_run_train(struct kc_run *);
 size_t kc_run_planned_bytes(const struct kc_run *);
 /* From /proc: "VmRSS" or "VmHWM", in bytes; 0 where it is not to be had. */
 size_t kc_process_bytes(const char *field);
-
-/* Iteration of path.resume_state: -1 for auto, -2 for none. */
-int kc_run_resume_iter(const struct kc_config *, int64_t *iter);
 
 #endif

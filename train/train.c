@@ -133,6 +133,8 @@ static int train(const struct arguments *a)
 		rc = kc_run_open(&r, &c, &a->run);
 	if (!rc)
 		rc = work(a, &r);
+	for (size_t i = 0; rc < 0 && i < r.said.n; i++)
+		fprintf(stderr, "%s\n", r.said.v[i]);
 	if (rc < 0)
 		fprintf(stderr, "train: %s\n", kc_errmsg());
 	kc_run_close(&r);
