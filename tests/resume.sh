@@ -30,13 +30,12 @@ fail()
 }
 
 # A number in [0, $1), into $random.
-
+state=$((seed % 2147483648))
 draw()
 {
-	seed_now=$(((seed_now * 1103515245 + 12345) % 2147483648))
-	random=$((seed_now / 65536 * $1 / 32768))
+	state=$(((state * 1103515245 + 12345) % 2147483648))
+	random=$((state / 65536 * $1 / 32768))
 }
-seed_now=$((seed % 2147483648))
 
 milliseconds()
 {
@@ -229,4 +228,9 @@ kill -INT "$pid"
 finish
 [ $status = 130 ] || fail "second SIGINT: status $status, expected 130"
 [ -z "$(states twice)" ] || fail "second SIGINT: something was saved"
+
+# A mistake is told and ends with 1.
+"$train" -opt "$work/none.yml" 2>"$work/log" && fail "a missing file of settings is no error"
+[ $? = 1 ] || fail "a missing file of settings: status is not 1"
+grep -q 'none.yml' "$work/log" || fail "a missing file of settings is not named"
 echo "SIGTERM and SIGUSR1: 2, saved; SIGINT: 130, saved; a second SIGINT: 130 at once"
