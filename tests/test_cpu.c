@@ -348,6 +348,16 @@ static void test_chains(void)
 	}
 }
 
+static void test_bytes(void)
+{
+	struct fixture f;
+
+	fixture_init(&f, 1);
+	fetch(&f, kc_to_real(f.g, uniform(&f, 0, 255.9, KC_TYPE(KC_U8, 2, 3, 91, 77)), 1. / 255));
+	compare(&f, false, 1e-7);
+	fixture_release(&f);
+}
+
 /* A chain that overwrites its input and reads it twice. */
 static void test_in_place(void)
 {
@@ -620,6 +630,7 @@ const struct kc_test kc_tests_cpu[] = {
 	{"formulas equal the reference", test_formulas},
 	{"special values give what the C library gives", test_special_values},
 	{"chains with broadcasts equal the reference", test_chains},
+	{"bytes become the same real numbers", test_bytes},
 	{"a chain may overwrite its input", test_in_place},
 	{"moved elements equal the reference", test_shapes},
 	{"padding equals the reference", test_pads},

@@ -2,6 +2,7 @@
 #include "layers/layers.h"
 
 #include <dnnl.h>
+#include <omp.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,6 +27,7 @@ struct desc {
 struct primitive {
 	struct primitive *next;
 	int users;
+	int threads;                    /* it divides its work over as many */
 	struct kc_dnn_spec spec;
 	dnnl_primitive_desc_t pd;
 	dnnl_primitive_t p;
@@ -443,7 +445,7 @@ static int primitive_get(struct primitive **out, const struct kc_dnn_spec *spec)
 	int rc;
 
 	for (p = cache; p; p = p->next)
-		if (!memcmp(&p->spec, spec, sizeof *spec)) {
+		if (p->threads == omp_get_max_threads() && !memcmp(&p->spec, spec, sizeof *spec)) {
 			p->users++;
 			*out = p;
 			return 0;
@@ -453,6 +455,7 @@ static int primitive_get(struct primitive **out, const struct kc_dnn_spec *spec)
 		return KC_ENOMEM;
 	p->spec = *spec;
 	p->users = 1;
+	p->threads = omp_get_max_threads();
 	rc = primitive_make(p);
 	if (rc < 0) {
 		primitive_free(p);

@@ -9,7 +9,7 @@
 #include <omp.h>
 #include <stdlib.h>
 
-enum { BLOCK = 512, REGISTERS = KC_FUSED_IN + KC_FUSED_MAX };
+enum { BLOCK = 512, PIECE = 1 << 14, REGISTERS = KC_FUSED_IN + KC_FUSED_MAX };
 
 enum kind {
 	DENSE,                  /* element i of the input for element i of the output */
@@ -317,8 +317,35 @@ static int run(const struct kc_call *call)
 	return 0;
 }
 
+/* ---- bytes as real numbers ---- */
+
+static bool fits_bytes(const struct kc_step_info *info)
+{
+	const struct kc_buf *x = &info->in[0], *y = &info->out[0];
+	bool clast = kc_is_dense(x, KC_CLAST) && kc_is_dense(y, KC_CLAST);
+
+	return x->type.dtype == KC_U8 && y->type.dtype == KC_F32 &&
+	       (clast || (kc_is_dense(x, KC_PLAIN) && kc_is_dense(y, KC_PLAIN)));
+}
+
+static int run_bytes(const struct kc_call *call)
+{
+	const struct kc_vec_pointwise *vec = KC_VEC_PICK(kc_vec_pointwise);
+	const struct kc_pw_attr *a = call->attr;
+	int64_t n = kc_numel(&call->in[0].type), pieces = (n + PIECE - 1) / PIECE;
+
+	#pragma omp parallel for schedule(static) if (n >= KC_CPU_PARALLEL)
+	for (int64_t i = 0; i < pieces; i++)
+		vec->bytes((float *)call->out[0].data + i * PIECE,
+			   (const uint8_t *)call->in[0].data + i * PIECE, (float)a->p,
+			   KC_MIN(n - i * PIECE, PIECE));
+	return 0;
+}
+
+static const struct kc_kernel bytes_row = {
+	.op = &kc_op_to_real, .name = "vector bytes", .fits = fits_bytes, .run = run_bytes};
 static const struct kc_kernel fused_row = {
 	.op = &kc_op_fused, .name = "vector chain", .fits = fits, .prepare = prepare, .run = run,
 	.release = free};
 
-const struct kc_kernel *const kc_cpu_pointwise_rows[] = {&fused_row, NULL};
+const struct kc_kernel *const kc_cpu_pointwise_rows[] = {&fused_row, &bytes_row, NULL};

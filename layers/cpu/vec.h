@@ -29,7 +29,7 @@ struct kc_vec_pointwise {
 	kc_vec_op *op[KC_PW_COUNT];
 	void (*widen)(float *to, const uint16_t *from, int64_t n);      /* bf16 to float32 */
 	void (*narrow)(uint16_t *to, const float *from, int64_t n); /* nearest even; NaN stays */
-	void (*gather)(float *to, const float *from, int64_t step, int64_t n);
+	void (*bytes)(float *to, const uint8_t *from, float scale, int64_t n);
 };
 KC_VEC_TABLE(kc_vec_pointwise);
 

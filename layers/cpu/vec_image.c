@@ -31,7 +31,7 @@ INLINE void blend4(void *y, bool y_low, const void *const *x, bool x_low, const 
 	const void *a = x[0], *b = x[1], *c = x[2], *d = x[3];
 	float wa = w[0], wb = w[1], wc = w[2], wd = w[3];
 
-#pragma omp simd
+	#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		put(y, y_low, i, (wa * get(a, x_low, i) + wb * get(b, x_low, i)) +
 		    (wc * get(c, x_low, i) + wd * get(d, x_low, i)));
@@ -39,7 +39,7 @@ INLINE void blend4(void *y, bool y_low, const void *const *x, bool x_low, const 
 
 INLINE void add_to(float *y, const void *x, bool x_low, float w, int64_t n)
 {
-#pragma omp simd
+	#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
 		y[i] += w * get(x, x_low, i);
 }
@@ -92,7 +92,7 @@ INLINE void split(const float *at, int64_t step, int64_t n, double first, double
 {
 	double most = (double)(size - 1);
 
-#pragma omp simd
+	#pragma omp simd
 	for (int64_t k = 0; k < n; k++) {
 		double x = (double)at[k * step] + first + pace * (double)k;
 		double left = __builtin_floor(x), right = left + 1;
@@ -160,7 +160,7 @@ static double squares(const float *x, int64_t n)
 
 INLINE void keep(float *max, int32_t *place, const void *x, bool x_low, int32_t where, int64_t n)
 {
-#pragma omp simd
+	#pragma omp simd
 	for (int64_t i = 0; i < n; i++) {
 		float v = get(x, x_low, i), m = max[i];
 		int take = (v > m) | ((v != v) & (m == m));

@@ -69,10 +69,11 @@ static void narrow(uint16_t *to, const float *from, int64_t n)
 	}
 }
 
-static void gather(float *to, const float *from, int64_t step, int64_t n)
+static void bytes(float *to, const uint8_t *from, float scale, int64_t n)
 {
+	#pragma omp simd
 	for (int64_t i = 0; i < n; i++)
-		to[i] = from[i * step];
+		to[i] = scale * (float)from[i];
 }
 
 const struct kc_vec_pointwise KC_VEC(kc_vec_pointwise) = {
@@ -85,5 +86,5 @@ const struct kc_vec_pointwise KC_VEC(kc_vec_pointwise) = {
 #undef KC_PW2
 #undef KC_PW3
 	},
-	.widen = widen, .narrow = narrow, .gather = gather,
+	.widen = widen, .narrow = narrow, .bytes = bytes,
 };
