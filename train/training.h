@@ -54,7 +54,7 @@ struct kc_training {
 	/* Inputs that recipes share. */
 	struct kc_tensor *frames;       /* uint8 [n * batch,3,H,W], frame-major */
 	struct kc_tensor *flows;        /* [pairs * batch,2,H,W], pair-major; NULL: none are fed */
-	struct kc_tensor *hint, *mask;  /* simulated hints [batch,2,H,W] (ab / 110), [batch,1,H,W] */
+	struct kc_tensor *hint, *mask;  /* simulated: [batch,2,H,W], ab / 110, and [batch,1,H,W] */
 	struct kc_tensor *ab;           /* true colour, where prepare computes it */
 	struct kc_plan *prepare;        /* runs before a batch is fed; or NULL */
 	int window;                     /* frames n */
