@@ -26,7 +26,7 @@ fail() { echo "demo.sh: $*" >&2; exit 1; }
 
 # ---- programs ----
 
-say "looking for what building needs"
+say "looking for what building needs (on a fresh system, two minutes of installing)"
 sh tools/packages.sh
 cores=$(nproc)
 say "building with $cores cores"
