@@ -35,7 +35,7 @@ struct kc_colorizer_args {
 	int size;               /* of the networks' input, a multiple of 8; 0: 256 */
 	double width;           /* models/width.h */
 	double mask_cent;       /* of KC_COLORIZE_FRAMES: see models/siggraph17.h */
-	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by the callback */
+	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by callback */
 	bool low;               /* bf16 where operators allow it */
 	bool published;         /* clip colours outside of sRGB */
 };
