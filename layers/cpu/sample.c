@@ -73,12 +73,17 @@ static int neighbours(const struct kc_call *call, const struct kc_buf *image, in
 	return count;
 }
 
-/* The common case, a flow in float32 with clamped neighbours, goes row by row. */
-static bool fits_rows(const struct kc_step_info *info)
+/* The common case, neighbours clamped to the image, goes row by row. */
+static bool is_plain_warp(const struct kc_step_info *info)
 {
 	const struct kc_sample_attr *a = info->attr;
 
-	return fits_sample(info) && a->border && !a->dx && !a->dy &&
+	return a->border && !a->dx && !a->dy;
+}
+
+static bool fits_rows(const struct kc_step_info *info)
+{
+	return fits_sample(info) && is_plain_warp(info) &&
 	       info->in[0].type.dtype == info->out[0].type.dtype;
 }
 
@@ -87,14 +92,14 @@ static int prepare_rows(struct kc_step_info *info)
 {
 	if (is_low(&info->in[1]))
 		info->workspace = (size_t)info->device->threads * 2 *
-				  (size_t)info->out[0].type.dim[3] * sizeof(float);
+				  (size_t)info->in[1].type.dim[3] * sizeof(float);
 	return prepare_warp(info);
 }
 
 static const float *positions(const struct kc_call *call, int64_t n, int64_t i)
 {
 	const struct kc_buf *at = &call->in[1];
-	int64_t first = n * at->stride[0] + i * at->stride[2], columns = call->out[0].type.dim[3];
+	int64_t first = n * at->stride[0] + i * at->stride[2], columns = at->type.dim[3];
 	float *row = (float *)call->workspace + omp_get_thread_num() * 2 * columns;
 
 	if (!is_low(at))
@@ -106,16 +111,23 @@ static const float *positions(const struct kc_call *call, int64_t n, int64_t i)
 	return row;
 }
 
+static struct kc_vec_warp describe(const struct kc_call *call, const struct kc_buf *image)
+{
+	const struct kc_buf *at = &call->in[1];
+
+	return (struct kc_vec_warp){
+		.h = image->type.dim[2], .w = image->type.dim[3], .channels = image->type.dim[1],
+		.columns = at->type.dim[3], .step = is_low(at) ? 1 : at->stride[3],
+		.y = is_low(at) ? at->type.dim[3] : at->stride[1], .low = is_low(&call->in[0]),
+		.relative = ((const struct kc_sample_attr *)call->attr)->relative != 0};
+}
+
 static int run_rows(const struct kc_call *call)
 {
 	const struct warp *s = call->prepared;
-	const struct kc_buf *x = &call->in[0], *at = &call->in[1], *y = &call->out[0];
+	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
+	const struct kc_vec_warp g = describe(call, x);
 	const int64_t *d = y->type.dim;
-	const struct kc_vec_warp g = {
-		.h = x->type.dim[2], .w = x->type.dim[3], .channels = d[1], .columns = d[3],
-		.step = is_low(at) ? 1 : at->stride[3], .y = is_low(at) ? d[3] : at->stride[1],
-		.low = is_low(x),
-		.relative = ((const struct kc_sample_attr *)call->attr)->relative != 0};
 
 	#pragma omp parallel for num_threads(s->threads) schedule(static) if (kc_cpu_is_big(y))
 	for (int64_t r = 0; r < d[0] * d[2]; r++) {
@@ -123,6 +135,37 @@ static int run_rows(const struct kc_call *call)
 
 		s->vec->warp(&g, (void *)(uintptr_t)pixel(y, r * d[3] * d[1]),
 			     pixel(x, n * g.h * g.w * d[1]), positions(call, n, i), i);
+	}
+	return 0;
+}
+
+/*
+ * Every thread has bands of the image's rows and adds to them in the order of the positions, so
+ * sums do not depend on the number of threads.
+ */
+static bool fits_bands(const struct kc_step_info *info)
+{
+	return fits_sample(info) && is_plain_warp(info) && info->out[0].type.dtype == KC_F32;
+}
+
+static int run_bands(const struct kc_call *call)
+{
+	const struct warp *s = call->prepared;
+	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
+	const struct kc_vec_warp g = describe(call, y);
+	int64_t images = y->type.dim[0], bands = (s->threads + images - 1) / images;
+
+	#pragma omp parallel for num_threads(s->threads) schedule(static) if (kc_cpu_is_big(y))
+	for (int64_t b = 0; b < images * bands; b++) {
+		int64_t n = b / bands, k = b % bands;
+		int64_t top = g.h * k / bands, end = g.h * (k + 1) / bands;
+		float *image = (float *)y->data + n * y->stride[0];
+
+		memset(image + top * g.w * g.channels, 0,
+		       (size_t)((end - top) * g.w * g.channels) * sizeof *image);
+		for (int64_t i = 0; i < x->type.dim[2]; i++)
+			s->vec->unwarp(&g, pixel(x, (n * x->type.dim[2] + i) * g.columns * g.channels),
+				       image, positions(call, n, i), i, top, end);
 	}
 	return 0;
 }
@@ -365,6 +408,9 @@ static int run_resize(const struct kc_call *call)
 static const struct kc_kernel rows_row = {
 	.op = &kc_op_sample, .name = "vector warp by rows", .fits = fits_rows,
 	.prepare = prepare_rows, .run = run_rows, .release = free};
+static const struct kc_kernel bands_row = {
+	.op = &kc_op_sample_back, .name = "vector warp by bands", .fits = fits_bands,
+	.prepare = prepare_rows, .run = run_bands, .release = free};
 static const struct kc_kernel sample_row = {
 	.op = &kc_op_sample, .name = "vector warp", .fits = fits_sample, .prepare = prepare_warp,
 	.run = run_sample, .release = free};
@@ -379,4 +425,4 @@ static const struct kc_kernel resize_back_row = {
 	.prepare = prepare_resize_back, .run = run_resize, .release = resize_release};
 
 const struct kc_kernel *const kc_cpu_sample_rows[] = {
-	&rows_row, &sample_row, &sample_back_row, &resize_row, &resize_back_row, NULL};
+	&rows_row, &bands_row, &sample_row, &sample_back_row, &resize_row, &resize_back_row, NULL};

@@ -49,7 +49,8 @@ struct kc_vec_warp {
 	int64_t h, w, channels;         /* of the image */
 	int64_t columns;                /* of a row of the result */
 	int64_t step, y;                /* between positions, and to the other channel */
-	bool relative, low; /* positions count from their own place; bf16 on both sides */
+	bool relative;                  /* positions count from their own place */
+	bool low;                       /* bf16: both sides of warp, the values of unwarp */
 };
 
 /* Rows of channels; low says which pointers are bf16. */
@@ -60,6 +61,9 @@ struct kc_vec_image {
 	/* Row i of the image warped bilinearly, neighbours clamped to the image. */
 	void (*warp)(const struct kc_vec_warp *, void *y, const void *image, const float *at,
 		     int64_t i);
+	/* Its transpose: values y of row i added to the image's rows top..end - 1. */
+	void (*unwarp)(const struct kc_vec_warp *, const void *y, float *image, const float *at,
+		       int64_t i, int64_t top, int64_t end);
 	/* y[i] += w x[i] */
 	void (*add)(float *y, const void *x, bool x_low, float w, int64_t n);
 	double (*squares)(const float *x, int64_t n);

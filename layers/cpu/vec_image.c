@@ -148,6 +148,40 @@ static void warp(const struct kc_vec_warp *g, void *y, const void *image, const 
 	}
 }
 
+INLINE void unwarp_some(const struct kc_vec_warp *g, const void *y, bool low, float *image,
+			const float *at, int64_t i, int64_t j, int64_t n, int64_t top, int64_t end)
+{
+	int32_t xs[2][SOME], ys[2][SOME];
+	float alpha[SOME], beta[SOME];
+	int64_t c = g->channels;
+
+	split(at, g->step, n, g->relative ? (double)j : 0, g->relative, g->w, xs[0], xs[1], alpha);
+	split(at + g->y, g->step, n, g->relative ? (double)i : 0, 0, g->h, ys[0], ys[1], beta);
+	for (int64_t k = 0; k < n; k++)
+		for (int q = 0; q < 4; q++) {
+			int64_t row = ys[q >> 1][k];
+			float w = (q & 1 ? alpha[k] : 1 - alpha[k]) *
+				  (q >> 1 ? beta[k] : 1 - beta[k]);
+
+			if (row >= top && row < end)
+				add_to(image + (row * g->w + xs[q & 1][k]) * c,
+				       at_element(y, low, (j + k) * c), low, w, c);
+		}
+}
+
+static void unwarp(const struct kc_vec_warp *g, const void *y, float *image, const float *at,
+		   int64_t i, int64_t top, int64_t end)
+{
+	for (int64_t j = 0; j < g->columns; j += SOME) {
+		int64_t n = g->columns - j < SOME ? g->columns - j : SOME;
+
+		if (g->low)
+			unwarp_some(g, y, true, image, at + j * g->step, i, j, n, top, end);
+		else
+			unwarp_some(g, y, false, image, at + j * g->step, i, j, n, top, end);
+	}
+}
+
 static double squares(const float *x, int64_t n)
 {
 	double s = 0;
@@ -221,5 +255,5 @@ static void tile(float *y, const float *a, const float *bt, int64_t step, int64_
 }
 
 const struct kc_vec_image KC_VEC(kc_vec_image) = {
-	.blend = blend, .warp = warp, .add = add, .squares = squares, .keep_max = keep_max,
+	.blend = blend, .warp = warp, .unwarp = unwarp, .add = add, .squares = squares, .keep_max = keep_max,
 	.softmax = softmax, .tile = tile};
