@@ -421,7 +421,8 @@ static int compare(struct golden_case *c, const struct kc_st *st,
 	if (!rc && kc_st_meta(st, "gradient_norm_sum_projection")) {
 		rc = golden_meta(st, "gradient_norm_sum_projection", &summaries);
 		rel = fmax(rel, 1e-6);
-		/* A relu whose input is 0 within rounding turns its part of a gradient: by less than
+		/* A relu whose input is 0 within rounding turns its part of a gradient:
+			by less than
 		 * 1e-3 of its length here, and more in sums than in norms. */
 		sums = rel;
 		if (c->g->mode != GOLDEN_F64) {

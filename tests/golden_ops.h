@@ -40,6 +40,8 @@ struct kc_tensor *op_weight(struct op_case *, const char *name);
 void op_bind(struct op_case *, const char *name, const char *param);
 /* Whether the file has CASE/NAME ("in.b"). */
 bool op_has(const struct op_case *, const char *name);
+/* Names of all in.NAME of the case, sorted; how many. */
+int op_inputs(const struct op_case *, const char *names[OP_VALUES]);
 /* A constant of the test's own; data is copied. */
 struct kc_tensor *op_constant(struct op_case *, const char *name, struct kc_type,
 			      const double *data);
@@ -57,7 +59,7 @@ void op_seed(struct op_case *, struct kc_tensor *y, struct kc_tensor *gy);
 double op_attr(const struct op_case *, const char *key, int i, double otherwise);
 /* Attribute as text; "" when it is absent. */
 const char *op_text(const struct op_case *, const char *key);
-/* The number behind a keyword in a text: "2.4", "1e-5", or "1_3" for 1/3. */
+/* The number behind a keyword in a text: "2.4", "1e-5", or "1_3" for 1/3 (whole numbers only). */
 bool op_number_after(const char *text, const char *keyword, double *number);
 
 struct kc_tensor *op_reshape(struct op_case *, struct kc_tensor *, struct kc_type);

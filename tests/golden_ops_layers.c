@@ -135,10 +135,15 @@ static void weight_norm(struct op_case *c)
 
 static void spectral_norm(struct op_case *c)
 {
+	struct kc_tensor *w = op_weight(c, "w");
+	int dim = (int)op_attr(c, "dim", 0, 0);
 	struct kc_spectral s;
 
-	kc_spectral_norm(G, op_weight(c, "w"), op_in(c, "u"), NULL, (int)op_attr(c, "dim", 0, 0),
-			 &s);
+	if (dim < 0 || dim >= w->type.ndim) {
+		kc_graph_fail(G, "no dimension %d", dim);
+		return;
+	}
+	kc_spectral_norm(G, w, op_in(c, "u"), NULL, dim, &s);
 	op_out(c, "w", s.w);
 	op_out(c, "sigma", s.sigma);
 	op_out(c, "u", s.u);
@@ -268,37 +273,61 @@ static void log_softmax(struct op_case *c)
 
 /* ---- shape ---- */
 
+/* Whether every step-th of `from` elements are more than `to`. */
+static bool too_many(int64_t from, int64_t to, double step)
+{
+	return ceil((double)from / step) > (double)to;
+}
+
+/* The step is in the name, or else the smallest that fits the shapes. */
 static void slice(struct op_case *c)
 {
-	double step;
+	struct kc_type x = op_type(c, "in.x"), y = op_type(c, "out.y");
+	double step = 1;
 
 	if (!op_number_after(c->name, "::", &step))
-		kc_graph_fail(G, "no step in the name");
-	else
-		op_out(c, "y", kc_subsample(G, op_in(c, "x"), (int64_t)step));
+		while (step < (double)x.dim[2] && (too_many(x.dim[2], y.dim[2], step) ||
+						   too_many(x.dim[3], y.dim[3], step)))
+			step++;
+	op_out(c, "y", kc_subsample(G, op_in(c, "x"), (int64_t)step));
+}
+
+/* The inputs in the order of the attribute, else in that of the letters from x on. */
+static int parts_in_order(struct op_case *c, struct kc_tensor *parts[OP_VALUES])
+{
+	const char *order = op_text(c, "order"), *p;
+	int n = 0;
+
+	for (p = order[0] ? order : "x,y,z,u,v,w"; *p; p++)
+		if (*p != ',' && n < OP_VALUES &&
+		    (order[0] || op_has(c, (char[]){'i', 'n', '.', *p, 0})))
+			parts[n++] = op_in(c, (char[]){*p, 0});
+	if (!n)
+		kc_graph_fail(G, "nothing to join");
+	return n;
 }
 
 static void concat(struct op_case *c)
 {
-	const char *order = op_text(c, "order"), *p;
 	struct kc_tensor *parts[OP_VALUES];
-	int n = 0;
+	int n = parts_in_order(c, parts);
 
-	for (p = order[0] ? order : "x,y,z"; *p; p++)
-		if (*p != ',' && n < OP_VALUES)
-			parts[n++] = op_in(c, (char[]){*p, 0});
 	op_out(c, "y", kc_concat(G, (int)op_attr(c, "axis", 0, 1), parts, n));
 }
 
 static void stack(struct op_case *c)
 {
-	struct kc_tensor *x = op_in(c, "x"), *y = op_in(c, "y");
-	struct kc_type t = {.ndim = x->type.ndim + 1, .dtype = KC_REAL};
-	int axis = (int)op_attr(c, "axis", 0, 1);
+	struct kc_tensor *parts[OP_VALUES];
+	int axis = (int)op_attr(c, "axis", 0, 1), n = parts_in_order(c, parts);
 
-	for (int i = 0; i < t.ndim; i++)
-		t.dim[i] = i == axis ? 1 : x->type.dim[i - (i > axis)];
-	op_out(c, "y", KC_CONCAT(G, axis, op_reshape(c, x, t), op_reshape(c, y, t)));
+	for (int k = 0; k < n; k++) {
+		struct kc_type t = {.ndim = parts[k]->type.ndim + 1, .dtype = KC_REAL};
+
+		for (int i = 0; i < t.ndim && i < KC_MAX_DIM; i++)
+			t.dim[i] = i == axis ? 1 : parts[k]->type.dim[i - (i > axis)];
+		parts[k] = op_reshape(c, parts[k], t);
+	}
+	op_out(c, "y", kc_concat(G, axis, parts, n));
 }
 
 static void chunk(struct op_case *c)
@@ -309,22 +338,44 @@ static void chunk(struct op_case *c)
 
 	for (; n < 26 && op_has(c, name); name[4]++)
 		n++;
+	if (!n) {
+		kc_graph_fail(G, "no outputs a, b, ...");
+		return;
+	}
 	kc_split(G, x, axis, n, part);
 	for (int i = 0; i < n; i++)
 		op_out(c, (char[]){(char)('a' + i), 0}, part[i]);
 }
 
+/* "nchw_nhwc" in the name: letters of the axes before and after. */
 static void permute(struct op_case *c)
 {
-	op_out(c, "y", kc_permute(G, op_in(c, "x"), (int[]){0, 2, 3, 1}));
+	struct kc_tensor *x = op_in(c, "x");
+	const char *to = strrchr(c->name, '_'), *from = to ? to - x->type.ndim : NULL;
+	int order[KC_MAX_DIM];
+
+	if (!to || from < c->name || strlen(to + 1) != (size_t)x->type.ndim) {
+		kc_graph_fail(G, "no order of axes in the name");
+		return;
+	}
+	for (int i = 0; i < x->type.ndim; i++) {
+		const char *at = memchr(from, to[1 + i], (size_t)x->type.ndim);
+
+		if (!at) {
+			kc_graph_fail(G, "no axis '%c' in the name", to[1 + i]);
+			return;
+		}
+		order[i] = (int)(at - from);
+	}
+	op_out(c, "y", kc_permute(G, x, order));
 }
 
 static void pixel_shuffle(struct op_case *c)
 {
 	struct kc_tensor *x = op_in(c, "x");
-	struct kc_type y = op_type(c, "out.y");
+	int64_t r = op_type(c, "out.y").dim[2] / KC_MAX(x->type.dim[2], 1);
 
-	op_out(c, "y", kc_pixel_shuffle(G, x, y.dim[2] / KC_MAX(x->type.dim[2], 1)));
+	op_out(c, "y", r > 0 ? kc_pixel_shuffle(G, x, r) : kc_graph_fail(G, "nothing to shuffle"));
 }
 
 /* Luma in -0.5..0.5 as grey RGB: what FlowNet2 is given. */

@@ -294,16 +294,26 @@ static void double_backward(struct op_case *c)
 
 /* ---- training step ---- */
 
+/* Every input is a gradient. */
 static void clip(struct op_case *c)
 {
-	struct kc_tensor *g[2] = {op_in(c, "a"), op_in(c, "b")}, *norm = kc_global_norm(G, g, 2);
-	struct kc_tensor *factor = kc_clip_factor(G, norm, op_attr(c, "max_norm", 0, NAN));
+	const char *names[OP_VALUES];
+	struct kc_tensor *g[OP_VALUES], *norm, *factor;
+	int n = op_inputs(c, names);
 
 	if (op_attr(c, "eps", 0, 1e-6) != 1e-6)
 		kc_graph_fail(G, "clipping has eps 1e-6 only");
+	if (!n) {
+		kc_graph_fail(G, "no gradients");
+		return;
+	}
+	for (int i = 0; i < n; i++)
+		g[i] = op_in(c, names[i]);
+	norm = kc_global_norm(G, g, n);
+	factor = kc_clip_factor(G, norm, op_attr(c, "max_norm", 0, NAN));
 	op_out(c, "norm", norm);
-	op_out(c, "a", kc_mul(G, g[0], factor));
-	op_out(c, "b", kc_mul(G, g[1], factor));
+	for (int i = 0; i < n; i++)
+		op_out(c, names[i], kc_mul(G, g[i], factor));
 }
 
 const struct op_builder op_builders_losses[] = {

@@ -38,7 +38,7 @@ static void print_layer(const char *name, const double *v, size_t n, const struc
 	for (size_t i = 0; i < n; i++)
 		mean += v[i] / (double)n;
 	for (size_t i = 0; i < n; i++)
-		var += (v[i] - mean) * (v[i] - mean) / (double)n;
+		var += (v[i] - mean) * (v[i] - mean) / (double)(n - 1);
 	printf("  %-36s mean %12.8f std %12.8f", name, mean, sqrt(var));
 	if (entry && entry->next && entry->next->next)
 		printf("   file %12.8f %12.8f", entry->next->number, entry->next->next->number);

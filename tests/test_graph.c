@@ -369,6 +369,32 @@ static void test_feeds(void)
 	kc_graph_free(g);
 }
 
+/* Values without elements, on the fast kernels and on the reference. */
+static void test_empty_values(void)
+{
+	static const char *const names[] = {"reference", "cpu"};
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x = kc_input(g, "x", REAL(2, 0, 3, 4)), *y, *sum;
+	struct kc_plan_opts opts = {0};
+	double none = 0, out = 1, *to[2] = {&none, &out};
+	struct test_feed feed = {x, &none};
+
+	y = kc_reshape(g, kc_permute(g, x, (int[]){0, 2, 3, 1}), 3, (int64_t[]){2, 12, 0});
+	y = kc_reshape(g, kc_flip(g, kc_square(g, y), 1), 2, (int64_t[]){0, 24});
+	sum = kc_sum(g, KC_CONCAT(g, 0, y, y));
+	for (size_t i = 0; i < KC_COUNT(names); i++) {
+		struct kc_device device;
+
+		if (!KC_CHECK_OK(test_device(names[i], &device)))
+			continue;
+		KC_CHECK_OK(test_run(g, &device, &opts, &feed, 1,
+				     (struct kc_tensor *[]){y, sum}, 2, to));
+		KC_CHECK(out == 0);
+		kc_device_release(&device);
+	}
+	kc_graph_free(g);
+}
+
 /* ---- every allocation may fail ---- */
 
 /* A training step of a small network: everything a graph and a plan are made of. */
@@ -454,5 +480,6 @@ const struct kc_test kc_tests_graph[] = {
 	{"operators that are defined by simpler ones", test_definition},
 	{"any value can be fetched", test_fetches},
 	{"feeds are checked", test_feeds},
+	{"values without elements", test_empty_values},
 	{"every failing allocation is an error", test_failing_allocations},
 	{0}};

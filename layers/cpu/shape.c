@@ -298,7 +298,7 @@ static bool strides_under(const struct kc_buf *b, const struct kc_type *dims, in
 			i--;
 			inside = 1;
 		}
-		if (i < 0 || b->type.dim[i] % (inside * dims->dim[j]))
+		if (i < 0 || !dims->dim[j] || b->type.dim[i] % (inside * dims->dim[j]))
 			return false;
 		stride[j] = b->stride[i] * inside;
 		inside *= dims->dim[j];
