@@ -2,6 +2,7 @@
 
 #include "core/arena.h"
 #include "core/graph_private.h"
+#include "core/onnx.h"
 #include "core/op.h"
 #include "core/param.h"
 
@@ -287,18 +288,21 @@ const struct kc_op kc_op_input = {
 	.flags = KC_OP_LEAF | KC_OP_RANDOM,
 	.attr_size = sizeof(struct kc_input_attr),
 	.infer = infer_input,
+	.onnx = kc_onnx_input,
 };
 const struct kc_op kc_op_param = {
 	.name = "param",
 	.flags = KC_OP_LEAF,
 	.attr_size = sizeof(struct kc_param_attr),
 	.infer = infer_param,
+	.onnx = kc_onnx_param,
 };
 const struct kc_op kc_op_fill = {
 	.name = "fill",
 	.flags = KC_OP_LEAF,
 	.attr_size = sizeof(struct kc_fill_attr),
 	.infer = infer_fill,
+	.onnx = kc_onnx_fill,
 };
 
 struct kc_tensor *kc_input(struct kc_graph *g, const char *name, struct kc_type t)

@@ -51,6 +51,8 @@ struct kc_infer {
 
 enum { KC_MAX_OUT = 64 };
 
+struct kc_onnx;
+
 struct kc_grad_ctx {
 	struct kc_graph *g;
 	const struct kc_node *node;
@@ -100,6 +102,8 @@ struct kc_op {
 	 * attributes of the merged operator (convolution with its activation). */
 	bool (*absorb)(const void *attr, const struct kc_op *next, const void *next_attr,
 		       void *merged);
+	/* Adds ONNX nodes for one output, returns its name (core/onnx.h); NULL: not possible. */
+	const char *(*onnx)(struct kc_onnx *, const struct kc_tensor *);
 	/* POINTWISE: its formula (layers/pointwise.h); attributes begin with two doubles p, q. */
 	int pointwise;
 };

@@ -1,9 +1,11 @@
 /* Colour bins: constants, encodings of targets, and the mean that decodes a distribution. */
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ops.h"
 #include "layers/ref.h"
 
 #include <math.h>
+#include <stdio.h>
 
 const double kc_bins_a[KC_BINS] = {
 	-90, -90, -90, -90, -90, -80, -80, -80, -80, -80, -80, -80, -80, -70, -70, -70, -70,
@@ -66,10 +68,25 @@ static void constant_ref(const struct kc_call *call)
 	kc_copy(&call->out[0], &from);
 }
 
+static const char *constant_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct constant_attr *a = t->node->attr;
+	int64_t n = kc_numel(&t->type);
+	float *data = kc_onnx_alloc(x, (size_t)n * sizeof *data);
+	char *name = kc_onnx_alloc(x, 32);
+
+	if (!data || !name)
+		return "";
+	for (int64_t i = 0; i < n; i++)
+		data[i] = (float)a->table[i];
+	snprintf(name, 32, "table_%d", t->node->id);
+	return kc_onnx_const(x, name, KC_ONNX_FLOAT, &t->type, data, (size_t)n * sizeof *data);
+}
+
 const struct kc_op kc_op_constant = {
 	.name = "constant", .flags = KC_OP_NONDIFF, .precision = KC_PREC_FULL,
 	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct constant_attr),
-	.infer = constant_infer, .ref = constant_ref,
+	.infer = constant_infer, .ref = constant_ref, .onnx = constant_onnx,
 };
 
 struct kc_tensor *kc_constant(struct kc_graph *g, const double *table, struct kc_type t)

@@ -4,6 +4,7 @@
  *     gx = conv_dgrad(gy, w)     gw = conv_wgrad(x, gy)
  * and each is linear in either input, so the gradients of these two are the other ones.
  */
+#include "core/onnx.h"
 #include "layers/conv_private.h"
 #include "layers/ops.h"
 
@@ -251,17 +252,58 @@ static bool conv_absorb(const void *attr, const struct kc_op *next, const void *
 	return true;
 }
 
+/* Strides, dilations, pads at both ends, groups, and what a transposed one adds to its size. */
+static const char *write_onnx(struct kc_onnx *x, const struct kc_tensor *t, const char *op,
+			      const int64_t *more)
+{
+	const struct kc_node *n = t->node;
+	const struct kc_conv_attr *a = n->attr;
+	const char *in[3];
+	int64_t pads[6];
+	int nd = (int)a->nd;
+
+	if (a->act != KC_ACT_NONE)
+		return kc_onnx_refuse(x, n, "it holds an activation");
+	for (int j = 0; j < nd; j++)
+		pads[j] = pads[nd + j] = a->pad[j];
+	for (int i = 0; i < n->n_in; i++)
+		in[i] = kc_onnx_value(x, n->in[i]);
+	return kc_onnx_add(x, op, KC_ONNX_ATTRS(
+		KC_ONNX_INT("group", a->groups), KC_ONNX_LIST("strides", nd, a->stride),
+		KC_ONNX_LIST("dilations", nd, a->dilation), KC_ONNX_LIST("pads", 2 * nd, pads),
+		{"output_padding", more ? KC_ONNX_IS : KC_ONNX_END, .is = more, .n = nd}),
+		in, n->n_in);
+}
+
+static const char *conv_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	return write_onnx(x, t, "Conv", NULL);
+}
+
+static const char *conv_dgrad_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_conv_attr *a = t->node->attr;
+	const struct kc_type *y = &t->node->in[0]->type, *w = &t->node->in[1]->type;
+	int64_t more[3];
+
+	for (int j = 0; j < a->nd; j++)
+		more[j] = a->size[j] - ((y->dim[j + 2] - 1) * a->stride[j] - 2 * a->pad[j] +
+					a->dilation[j] * (w->dim[j + 2] - 1) + 1);
+	return write_onnx(x, t, "ConvTranspose", more);
+}
+
 const struct kc_op kc_op_conv = {
 	.name = "conv", .n_in_min = 2, .n_in_max = 3, .precision = KC_PREC_LOW,
 	.layout = KC_LAYOUT_CLAST, .attr_size = sizeof(struct kc_conv_attr), .attrs = conv_rows,
 	.n_attrs = KC_COUNT(conv_rows), .infer = conv_infer, .grad = conv_grad,
-	.ref = kc_conv_ref, .flops = conv_flops, .absorb = conv_absorb,
+	.ref = kc_conv_ref, .flops = conv_flops, .absorb = conv_absorb, .onnx = conv_onnx,
 };
 const struct kc_op kc_op_conv_dgrad = {
 	.name = "conv_dgrad", .n_in_min = 2, .n_in_max = 3, .precision = KC_PREC_LOW,
 	.layout = KC_LAYOUT_CLAST, .attr_size = sizeof(struct kc_conv_attr), .attrs = conv_rows,
 	.n_attrs = KC_COUNT(conv_rows), .infer = conv_dgrad_infer, .grad = conv_dgrad_grad,
 	.ref = kc_conv_dgrad_ref, .flops = conv_dgrad_flops, .absorb = conv_absorb,
+	.onnx = conv_dgrad_onnx,
 };
 const struct kc_op kc_op_conv_wgrad = {
 	.name = "conv_wgrad", .n_in_min = 2, .n_in_max = 2, .flags = KC_OP_OUT_FULL,

@@ -5,6 +5,7 @@
  */
 #include "layers/motion.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ref.h"
 
@@ -173,11 +174,47 @@ static double correlation_flops(const struct kc_node *n)
 	       (double)(displacements(n->attr) * displacements(n->attr));
 }
 
+/* Mean over channels of a and the padded b seen through one window. */
+static const char *window_onnx(struct kc_onnx *x, const char *a, const char *wide, int64_t reach,
+			       const int64_t shift[2])
+{
+	static const int64_t axes[] = {2, 3}, channels = 1;
+	int64_t from[2], end[2];
+
+	for (int j = 0; j < 2; j++) {
+		from[j] = reach + shift[j];
+		end[j] = shift[j] == reach ? INT64_MAX : shift[j] - reach;
+	}
+	wide = KC_ONNX(x, "Slice", NULL, wide, kc_onnx_ints(x, 2, from), kc_onnx_ints(x, 2, end),
+		       kc_onnx_ints(x, 2, axes));
+	return KC_ONNX(x, "ReduceMean", KC_ONNX_ATTRS(KC_ONNX_LIST("axes", 1, &channels)),
+		       KC_ONNX(x, "Mul", NULL, a, wide));
+}
+
+static const char *correlation_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_correlation_attr *attr = t->node->attr;
+	int64_t side = displacements(attr), reach = side / 2 * attr->step, shift[2];
+	const int64_t pads[] = {0, 0, reach, reach, 0, 0, reach, reach};
+	const char *a = kc_onnx_value(x, t->node->in[0]), *wide;
+	const char **part = kc_onnx_alloc(x, (size_t)(side * side) * sizeof *part);
+
+	if (!part)
+		return "";
+	wide = KC_ONNX(x, "Pad", NULL, kc_onnx_value(x, t->node->in[1]), kc_onnx_ints(x, 8, pads));
+	for (int64_t d = 0; d < side * side; d++) {
+		displacement(attr, d, &shift[0], &shift[1]);
+		part[d] = window_onnx(x, a, wide, reach, shift);
+	}
+	return kc_onnx_add(x, "Concat", KC_ONNX_ATTRS(KC_ONNX_INT("axis", 1)), part,
+			   (int)(side * side));
+}
+
 const struct kc_op kc_op_correlation = {
 	.name = "correlation", .n_in_min = 2, .n_in_max = 2,
 	.attr_size = sizeof(struct kc_correlation_attr), .attrs = correlation_rows,
 	.n_attrs = KC_COUNT(correlation_rows), .infer = correlation_infer, .grad = correlation_grad,
-	.ref = correlation_ref, .flops = correlation_flops,
+	.ref = correlation_ref, .onnx = correlation_onnx, .flops = correlation_flops,
 };
 const struct kc_op kc_op_correlation_a = {
 	.name = "correlation_a", .n_in_min = 2, .n_in_max = 2,
@@ -244,9 +281,18 @@ static void channel_norm_ref(const struct kc_call *call)
 	}
 }
 
+static const char *channel_norm_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	static const int64_t channels = 1;
+
+	return KC_ONNX(x, "ReduceL2", KC_ONNX_ATTRS(KC_ONNX_LIST("axes", 1, &channels)),
+		       kc_onnx_value(x, t->node->in[0]));
+}
+
 const struct kc_op kc_op_channel_norm = {
 	.name = "channel_norm", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
 	.infer = channel_norm_infer, .grad = channel_norm_grad, .ref = channel_norm_ref,
+	.onnx = channel_norm_onnx,
 };
 
 struct kc_tensor *kc_channel_norm(struct kc_graph *g, struct kc_tensor *x)

@@ -123,7 +123,7 @@ static const struct kc_opt pw_rows[] = {
 		.attr_size = sizeof(struct kc_pw_attr), .attrs = pw_rows, \
 		.n_attrs = KC_COUNT(pw_rows), .infer = infer_pw, \
 		.grad = (fl) & KC_OP_NONDIFF ? NULL : grad_##name_, .flops = flops_pw, \
-		.pointwise = KC_PW_##name_, \
+		.onnx = kc_pointwise_onnx, .pointwise = KC_PW_##name_, \
 	},
 #define KC_PW1(name, formula, fl, ...) DESCRIPTOR(name, 1, fl)
 #define KC_PW2(name, formula, fl, ...) DESCRIPTOR(name, 2, fl)

@@ -24,6 +24,9 @@ enum kc_pw {
 /* Descriptor of each; kc_op.pointwise is its index. */
 extern const struct kc_op kc_pw_ops[KC_PW_COUNT];
 
+/* Exporter of all of them (core/onnx.h). */
+const char *kc_pointwise_onnx(struct kc_onnx *, const struct kc_tensor *);
+
 /* Runs a chain of them (core/op.h, struct kc_fused_attr). */
 extern const struct kc_op kc_op_fused;
 

@@ -1,6 +1,7 @@
 /* Reductions: sums and means are sum_to (layers/shape.c); softmax, norms and checks are here. */
 #include "layers/shape.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ref.h"
 
@@ -117,17 +118,34 @@ static void ref_log_softmax(const struct kc_call *c)
 	softmax_lines(c, true);
 }
 
+static const char *along_axis(struct kc_onnx *x, const struct kc_tensor *t, const char *op)
+{
+	return KC_ONNX(x, op, KC_ONNX_ATTRS(KC_ONNX_INT("axis",
+		       ((const struct kc_axis_attr *)t->node->attr)->axis)),
+		       kc_onnx_value(x, t->node->in[0]));
+}
+
+static const char *onnx_softmax(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	return along_axis(x, t, "Softmax");
+}
+
+static const char *onnx_log_softmax(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	return along_axis(x, t, "LogSoftmax");
+}
+
 const struct kc_op kc_op_softmax = {
 	.name = "softmax", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
 	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows,
 	.n_attrs = KC_COUNT(axis_rows), .infer = infer_softmax, .grad = grad_softmax,
-	.ref = ref_softmax,
+	.ref = ref_softmax, .onnx = onnx_softmax,
 };
 const struct kc_op kc_op_log_softmax = {
 	.name = "log_softmax", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
 	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows,
 	.n_attrs = KC_COUNT(axis_rows), .infer = infer_softmax, .grad = grad_log_softmax,
-	.ref = ref_log_softmax,
+	.ref = ref_log_softmax, .onnx = onnx_log_softmax,
 };
 
 struct kc_tensor *kc_softmax(struct kc_graph *g, struct kc_tensor *x, int axis)

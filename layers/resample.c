@@ -1,5 +1,6 @@
 #include "layers/resample.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/product.h"
 #include "layers/ref.h"
@@ -205,11 +206,33 @@ static void resample_back_ref(const struct kc_call *call)
 	}
 }
 
+/* Sides are given by their dimensions at run time; what kind of coordinates follows the kind. */
+static const char *resample_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_resample_attr *a = t->node->attr;
+	const char *coordinates = "half_pixel", *mode = "linear", *from;
+
+	if (a->kind == KC_NEAREST) {
+		coordinates = "asymmetric";
+		mode = "nearest";
+	} else if (a->kind == KC_BILINEAR_CORNERS) {
+		coordinates = "align_corners";
+	} else if (a->kind != KC_BILINEAR) {
+		return kc_onnx_refuse(x, t->node, "only nearest and bilinear resizing is");
+	}
+	from = kc_onnx_value(x, t->node->in[0]);
+	return KC_ONNX(x, "Resize",
+		       KC_ONNX_ATTRS(KC_ONNX_TEXT("coordinate_transformation_mode", coordinates),
+				     KC_ONNX_TEXT("mode", mode),
+				     KC_ONNX_TEXT("nearest_mode", "floor")),
+		       from, "", "", kc_onnx_dims(x, &t->type));
+}
+
 const struct kc_op kc_op_resample = {
 	.name = "resample", .n_in_min = 1, .n_in_max = 1,
 	.attr_size = sizeof(struct kc_resample_attr), .attrs = resample_rows,
 	.n_attrs = KC_COUNT(resample_rows), .infer = resample_infer, .grad = resample_grad,
-	.ref = resample_ref,
+	.ref = resample_ref, .onnx = resample_onnx,
 };
 const struct kc_op kc_op_resample_back = {
 	.name = "resample_back", .n_in_min = 1, .n_in_max = 1,

@@ -1,5 +1,6 @@
 #include "layers/sample.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ref.h"
 
@@ -196,12 +197,72 @@ static void sample_back_ref(const struct kc_call *call)
 			KC_MIN((b % blocks + 1) * SOME, channels));
 }
 
+/* Width (axis 0) or height of a value at run time, a scalar. */
+static const char *side_onnx(struct kc_onnx *x, const char *image, int axis)
+{
+	return KC_ONNX(x, "Gather", NULL, KC_ONNX(x, "Shape", NULL, image),
+		       kc_onnx_int(x, axis ? 2 : 3));
+}
+
+static const char *to_float(struct kc_onnx *x, const char *v)
+{
+	return KC_ONNX(x, "Cast", KC_ONNX_ATTRS(KC_ONNX_INT("to", KC_ONNX_FLOAT)), v);
+}
+
+/* 0, 1, ... along an axis of `at`, shaped to repeat over the rest. */
+static const char *places_onnx(struct kc_onnx *x, const char *at, int axis)
+{
+	static const int64_t column[] = {-1, 1};
+	const char *i = KC_ONNX(x, "Range", NULL, kc_onnx_int(x, 0), side_onnx(x, at, axis),
+				kc_onnx_int(x, 1));
+
+	i = to_float(x, i);
+	return axis ? KC_ONNX(x, "Reshape", NULL, i, kc_onnx_ints(x, 2, column)) : i;
+}
+
+/* Channel x (axis 0) or y of the positions, from pixels to [-1, 1] between the outer pixels. */
+static const char *position_onnx(struct kc_onnx *x, const struct kc_node *n, int axis)
+{
+	const struct kc_sample_attr *a = n->attr;
+	const char *image = kc_onnx_value(x, n->in[0]), *at = kc_onnx_value(x, n->in[1]);
+	const int64_t first = axis, end = axis + 1, channels = 1;
+	const char *v, *half;
+
+	v = KC_ONNX(x, "Slice", NULL, at, kc_onnx_ints(x, 1, &first), kc_onnx_ints(x, 1, &end),
+		    kc_onnx_ints(x, 1, &channels));
+	if (a->relative)
+		v = KC_ONNX(x, "Add", NULL, v, places_onnx(x, at, axis));
+	half = KC_ONNX(x, "Sub", NULL, to_float(x, side_onnx(x, image, axis)),
+		       kc_onnx_number(x, 1));
+	half = KC_ONNX(x, "Mul", NULL, KC_ONNX(x, "Max", NULL, half, kc_onnx_number(x, 1)),
+		       kc_onnx_number(x, 0.5));
+	return KC_ONNX(x, "Sub", NULL, KC_ONNX(x, "Div", NULL, v, half), kc_onnx_number(x, 1));
+}
+
+static const char *sample_onnx(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	static const int64_t last[] = {0, 2, 3, 1};
+	const struct kc_sample_attr *a = t->node->attr;
+	const char *grid;
+
+	if (a->dx || a->dy)
+		return kc_onnx_refuse(x, t->node, "derivatives of a sample are not");
+	grid = KC_ONNX(x, "Concat", KC_ONNX_ATTRS(KC_ONNX_INT("axis", 1)),
+		       position_onnx(x, t->node, 0), position_onnx(x, t->node, 1));
+	grid = KC_ONNX(x, "Transpose", KC_ONNX_ATTRS(KC_ONNX_LIST("perm", 4, last)), grid);
+	return KC_ONNX(x, "GridSample",
+		       KC_ONNX_ATTRS(KC_ONNX_TEXT("mode", "bilinear"),
+				     KC_ONNX_TEXT("padding_mode", a->border ? "border" : "zeros"),
+				     KC_ONNX_INT("align_corners", 1)),
+		       kc_onnx_value(x, t->node->in[0]), grid);
+}
+
 /* Positions keep their precision, whatever the image's is. */
 const struct kc_op kc_op_sample = {
 	.name = "sample", .n_in_min = 2, .n_in_max = 2, .precision = KC_PREC_FIRST,
 	.attr_size = sizeof(struct kc_sample_attr), .attrs = sample_rows,
 	.n_attrs = KC_COUNT(sample_rows), .infer = sample_infer, .grad = sample_grad,
-	.ref = sample_ref,
+	.ref = sample_ref, .onnx = sample_onnx,
 };
 /* Many values may meet in one pixel: float32 sums. */
 const struct kc_op kc_op_sample_back = {

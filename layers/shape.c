@@ -1,5 +1,6 @@
 #include "layers/shape.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ref.h"
 
@@ -65,10 +66,16 @@ static void ref_expand(const struct kc_call *c)
 	kc_copy(&c->out[0], &x);
 }
 
+static const char *onnx_expand(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	return KC_ONNX(x, "Expand", NULL, kc_onnx_value(x, t->node->in[0]),
+		       kc_onnx_dims(x, &t->type));
+}
+
 const struct kc_op kc_op_expand = {
 	.name = "expand", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_BROADCAST | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .attr_size = sizeof(struct kc_dims_attr),
-	.infer = infer_expand, .grad = grad_expand, .ref = ref_expand,
+	.infer = infer_expand, .grad = grad_expand, .ref = ref_expand, .onnx = onnx_expand,
 };
 
 /* The same value, which no gradient passes: an expansion to its own shape, so it costs nothing. */
@@ -78,9 +85,14 @@ static int infer_stop(struct kc_infer *f)
 	return 0;
 }
 
+static const char *onnx_stop(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	return kc_onnx_value(x, t->node->in[0]);
+}
+
 const struct kc_op kc_op_stop = {
 	.name = "stop", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_BROADCAST | KC_OP_NONDIFF,
-	.precision = KC_PREC_FIRST, .infer = infer_stop, .ref = ref_expand,
+	.precision = KC_PREC_FIRST, .infer = infer_stop, .ref = ref_expand, .onnx = onnx_stop,
 };
 
 struct kc_tensor *kc_stop(struct kc_graph *g, struct kc_tensor *x)
@@ -138,10 +150,25 @@ static void ref_sum_to(const struct kc_call *c)
 		       sum_dims(x, &s, 0, kc_elem_at(&y->type, keep, i)));
 }
 
+static const char *onnx_sum_to(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_type *from = &t->node->in[0]->type;
+	int shift = from->ndim - t->type.ndim, n = 0;
+	const char *y = kc_onnx_value(x, t->node->in[0]);
+	int64_t axes[KC_MAX_DIM];
+
+	for (int i = 0; i < from->ndim; i++)
+		if (i < shift || t->type.dim[i - shift] != from->dim[i])
+			axes[n++] = i;
+	if (n)
+		y = KC_ONNX(x, "ReduceSum", NULL, y, kc_onnx_ints(x, n, axes));
+	return shift ? KC_ONNX(x, "Reshape", NULL, y, kc_onnx_dims(x, &t->type)) : y;
+}
+
 const struct kc_op kc_op_sum_to = {
 	.name = "sum_to", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
 	.attr_size = sizeof(struct kc_dims_attr), .infer = infer_sum_to, .grad = grad_sum_to,
-	.ref = ref_sum_to,
+	.ref = ref_sum_to, .onnx = onnx_sum_to,
 };
 
 struct kc_tensor *kc_sum_to(struct kc_graph *g, struct kc_tensor *x, const struct kc_type *t)
@@ -229,10 +256,20 @@ static int64_t view_reshape(const void *attr, const struct kc_buf *in, const str
 	return 0;
 }
 
+static const char *onnx_reshape(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_tensor *from = t->node->in[0];
+
+	if (kc_onnx_is_free(x, &from->type) && !kc_onnx_is_free(x, &t->type))
+		return kc_onnx_refuse(x, t->node, "height and width are free");
+	return KC_ONNX(x, "Reshape", NULL, kc_onnx_value(x, from), kc_onnx_dims(x, &t->type));
+}
+
 const struct kc_op kc_op_reshape = {
 	.name = "reshape", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_VIEW | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .attr_size = sizeof(struct kc_dims_attr),
 	.infer = infer_reshape, .grad = grad_reshape, .ref = ref_reshape, .view = view_reshape,
+	.onnx = onnx_reshape,
 };
 
 struct kc_tensor *kc_reshape(struct kc_graph *g, struct kc_tensor *x, int ndim, const int64_t *dim)
@@ -298,11 +335,22 @@ static int64_t view_permute(const void *attr, const struct kc_buf *in, const str
 	return kc_is_dense(&x, KC_PLAIN) ? 0 : -1;
 }
 
+static const char *onnx_permute(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_permute_attr *a = t->node->attr;
+
+	if (kc_onnx_is_free(x, &t->type))
+		return kc_onnx_refuse(x, t->node, "height and width are free");
+	return KC_ONNX(x, "Transpose",
+		       KC_ONNX_ATTRS(KC_ONNX_LIST("perm", t->type.ndim, a->order)),
+		       kc_onnx_value(x, t->node->in[0]));
+}
+
 const struct kc_op kc_op_permute = {
 	.name = "permute", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_VIEW | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .layout = KC_LAYOUT_PLAIN,
 	.attr_size = sizeof(struct kc_permute_attr), .infer = infer_permute, .grad = grad_permute,
-	.ref = ref_permute, .view = view_permute,
+	.ref = ref_permute, .view = view_permute, .onnx = onnx_permute,
 };
 
 struct kc_tensor *kc_permute(struct kc_graph *g, struct kc_tensor *x, const int *order)

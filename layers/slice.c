@@ -1,5 +1,6 @@
 #include "layers/shape.h"
 
+#include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ref.h"
 
@@ -120,10 +121,24 @@ static int64_t join_concat(const void *attr, const struct kc_buf *out, const str
 	return at * out->stride[axis];
 }
 
+static const char *onnx_concat(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_node *n = t->node;
+	const char **in = kc_onnx_alloc(x, (size_t)n->n_in * sizeof *in);
+
+	if (!in)
+		return "";
+	for (int i = 0; i < n->n_in; i++)
+		in[i] = kc_onnx_value(x, n->in[i]);
+	return kc_onnx_add(x, "Concat", KC_ONNX_ATTRS(KC_ONNX_INT("axis",
+			   ((const struct kc_axis_attr *)n->attr)->axis)), in, n->n_in);
+}
+
 const struct kc_op kc_op_concat = {
 	.name = "concat", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_CHEAP,
 	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows, .n_attrs = KC_COUNT(axis_rows),
 	.infer = infer_concat, .grad = grad_concat, .ref = ref_concat, .join = join_concat,
+	.onnx = onnx_concat,
 };
 
 struct kc_tensor *kc_concat(struct kc_graph *g, int axis, struct kc_tensor *const *in, int n)
@@ -208,11 +223,27 @@ static int64_t view_slice(const void *attr, const struct kc_buf *in, const struc
 	return a->axis == 0 && a->step == 1 ? a->start * in->stride[0] : -1;
 }
 
+/* What reaches the end of a free side has no end of its own. */
+static const char *onnx_slice(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_slice_attr *a = t->node->attr;
+	const struct kc_tensor *from = t->node->in[0];
+	int64_t end = a->start + a->count * a->step;
+
+	if (end >= a->size)
+		end = INT64_MAX;
+	else if (a->axis >= 2 && kc_onnx_is_free(x, &from->type))
+		return kc_onnx_refuse(x, t->node, "height and width are free");
+	return KC_ONNX(x, "Slice", NULL, kc_onnx_value(x, from), kc_onnx_ints(x, 1, &a->start),
+		       kc_onnx_ints(x, 1, &end), kc_onnx_ints(x, 1, &a->axis),
+		       kc_onnx_ints(x, 1, &a->step));
+}
+
 const struct kc_op kc_op_slice = {
 	.name = "slice", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_VIEW | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .attr_size = sizeof(struct kc_slice_attr),
 	.attrs = slice_rows, .n_attrs = KC_COUNT(slice_rows), .infer = infer_slice,
-	.grad = grad_slice, .ref = ref_slice, .view = view_slice,
+	.grad = grad_slice, .ref = ref_slice, .view = view_slice, .onnx = onnx_slice,
 };
 const struct kc_op kc_op_unslice = {
 	.name = "unslice", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FIRST,
@@ -283,6 +314,18 @@ static int64_t view_split(const void *attr, const struct kc_buf *in, const struc
 	return a->axis == 0 ? k * out->dim[0] * in->stride[0] : -1;
 }
 
+static const char *onnx_split(struct kc_onnx *x, const struct kc_tensor *t)
+{
+	const struct kc_split_attr *a = t->node->attr;
+	int64_t n = t->type.dim[a->axis], first = t->out * n, end = first + n;
+
+	if (a->axis >= 2 && kc_onnx_is_free(x, &t->type))
+		return kc_onnx_refuse(x, t->node, "height and width are free");
+	return KC_ONNX(x, "Slice", NULL, kc_onnx_value(x, t->node->in[0]),
+		       kc_onnx_ints(x, 1, &first), kc_onnx_ints(x, 1, &end),
+		       kc_onnx_ints(x, 1, &a->axis));
+}
+
 static const struct kc_opt split_rows[] = {
 	KC_ATTR(kc_split_attr, axis, INT), KC_ATTR(kc_split_attr, n, INT),
 };
@@ -291,7 +334,7 @@ const struct kc_op kc_op_split = {
 	.name = "split", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_VIEW | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .attr_size = sizeof(struct kc_split_attr),
 	.attrs = split_rows, .n_attrs = KC_COUNT(split_rows), .infer = infer_split,
-	.grad = grad_split, .ref = ref_split, .view = view_split,
+	.grad = grad_split, .ref = ref_split, .view = view_split, .onnx = onnx_split,
 };
 
 void kc_split(struct kc_graph *g, struct kc_tensor *x, int axis, int n, struct kc_tensor **out)

@@ -232,13 +232,13 @@ static void propagate_backward(struct kc_model *m, struct propagation *p,
 	by_frame(g, channel_reduction(m, kc_stop(g, all), a->width), last - 1, p->reduced + 2);
 }
 
-/* Feature of frame i from that of frame i-1. */
+/* Feature of frame i from that of frame i-1, which the flow leads to. */
 static struct kc_tensor *step_forward(struct kc_model *m, const struct propagation *p, int i,
-				      struct kc_tensor *previous, const struct kc_tcvc_args *a)
+				      struct kc_tensor *previous, struct kc_tensor *flow,
+				      const struct kc_tcvc_args *a)
 {
 	struct kc_graph *g = m->g;
 	struct kc_tensor *before = p->luma[i - 1], *now = p->luma[i], *after = p->luma[i + 1];
-	struct kc_tensor *flow = rows(g, p->flows, run_start(a, 1) + i - 1, 1, p->n);
 	struct kc_tensor *forward = kc_warp(g, previous, flow);
 	struct kc_tensor *w, *middle, *red_next, *red_previous, *red_middle;
 
@@ -256,11 +256,12 @@ static struct kc_tensor *propagate(struct kc_model *m, struct propagation *p, st
 				   struct kc_tensor *first_feature, struct kc_tensor *last_feature,
 				   const struct kc_tcvc_args *a)
 {
-	struct kc_tensor *feature = first_feature;
+	struct kc_tensor *feature = first_feature, *flow;
 
 	propagate_backward(m, p, last_feature, a);
 	for (int i = 1; i <= a->frames - 2; i++) {
-		feature = step_forward(m, p, i, feature, a);
+		flow = rows(m->g, p->flows, run_start(a, 1) + i - 1, 1, p->n);
+		feature = step_forward(m, p, i, feature, flow, a);
 		ab[i - 1] = colour(m, feature, a);
 	}
 	return kc_concat(m->g, 0, ab, a->frames - 2);
@@ -285,6 +286,23 @@ struct kc_tensor *kc_tcvc_between(struct kc_model *m, struct kc_tensor *l,
 	ab = propagate(m, &p, lists + 3 * a->frames, first_feature, last_feature, a);
 	free(lists);
 	return ab;
+}
+
+struct kc_tcvc_step kc_tcvc_step(struct kc_model *m, struct kc_tensor *const l[3],
+				 const struct kc_tcvc_neighbours *from, double width)
+{
+	const struct kc_tcvc_args a = {.frames = 3, .width = width};
+	struct kc_tensor *luma[3], *backward[3] = {0}, *reduced[3] = {0};
+	struct propagation p = {.luma = luma, .backward = backward, .reduced = reduced};
+	struct kc_tcvc_step out;
+
+	for (int i = 0; i < 3; i++)
+		luma[i] = luma_feature(m, l[i], width);
+	out.backward = backward[1] = kc_warp(m->g, from->next, from->to_next);
+	reduced[2] = channel_reduction(m, kc_stop(m->g, from->next), width);
+	out.feature = step_forward(m, &p, 1, from->previous, from->to_previous, &a);
+	out.ab = colour(m, out.feature, &a);
+	return out;
 }
 
 /* ---- the whole ---- */

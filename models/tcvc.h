@@ -66,4 +66,25 @@ struct kc_tensor *kc_tcvc_between(struct kc_model *, struct kc_tensor *l,
 				  struct kc_tensor *first_feature, struct kc_tensor *last_feature,
 				  struct kc_tensor *flows, const struct kc_tcvc_args *);
 
+/* ---- one step of the propagation, as a graph of its own ---- */
+
+/* What reaches a frame from its neighbours; the flows lead from the frame to them. */
+struct kc_tcvc_neighbours {
+	struct kc_tensor *previous;             /* [N,128,H,W] feature of the frame before */
+	struct kc_tensor *next;                 /* [N,128,H,W] what came backward to the one after:
+						 * the next anchor's feature, or `backward` of it */
+	struct kc_tensor *to_previous, *to_next;        /* [N,2,H,W] */
+};
+
+struct kc_tcvc_step {
+	struct kc_tensor *ab;                   /* [N,2,H,W] ab / 110 */
+	struct kc_tensor *feature;              /* [N,128,H,W]: `previous` of the next frame */
+	struct kc_tensor *backward;             /* [N,128,H,W]: `next` of the frame before */
+};
+
+/* l: luma [N,1,H,W] of the frame before, the frame, the frame after.  A window is this step for
+ * every frame between its anchors, once `backward` has gone from its end to its start. */
+struct kc_tcvc_step kc_tcvc_step(struct kc_model *, struct kc_tensor *const l[3],
+				 const struct kc_tcvc_neighbours *, double width);
+
 #endif
