@@ -109,6 +109,7 @@ check: lint
 		$(FOLDERS)
 	$(MAKE) test
 	sh tests/resume.sh
+	sh tests/memory.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs

@@ -29,10 +29,21 @@ int kc_device_reserve(struct kc_device *d, size_t bytes)
 	return 0;
 }
 
+void *kc_device_scratch(struct kc_device *d, size_t bytes)
+{
+	if (bytes <= d->scratch_bytes)
+		return d->scratch;
+	free(d->scratch);
+	d->scratch = kc_alloc(bytes);
+	d->scratch_bytes = d->scratch ? bytes : 0;
+	return d->scratch;
+}
+
 void kc_device_release(struct kc_device *d)
 {
 	if (d->arena)
 		munmap(d->arena, d->arena_bytes);
+	free(d->scratch);
 	for (struct kc_packed *k = d->packed, *next; k; k = next) {
 		next = k->next;
 		if (k->pack.release)
@@ -42,6 +53,8 @@ void kc_device_release(struct kc_device *d)
 	}
 	d->arena = NULL;
 	d->arena_bytes = 0;
+	d->scratch = NULL;
+	d->scratch_bytes = 0;
 	d->packed = NULL;
 }
 

@@ -57,6 +57,9 @@ struct kc_device {
 	/* One arena, as large as the largest plan: grown by kc_device_reserve. */
 	void *arena;
 	size_t arena_bytes, arena_used;
+	/* What packing needs while it runs: grown by kc_device_scratch. */
+	void *scratch;
+	size_t scratch_bytes;
 	/* Packed copies of frozen parameters, shared between plans. */
 	struct kc_packed *packed;
 	size_t packed_bytes;
@@ -65,6 +68,8 @@ struct kc_device {
 /* Makes the arena at least that large (2 MB pages where the system has them).  Moving it is
  * allowed: plans resolve their pointers against device->arena before each run. */
 int kc_device_reserve(struct kc_device *, size_t bytes);
+/* Memory for the time of one call; NULL when there is none.  The next call may move it. */
+void *kc_device_scratch(struct kc_device *, size_t bytes);
 void kc_device_release(struct kc_device *);
 
 /* The device that has reference kernels only: the oracle.  (layers/cpu/cpu.h has the fast one.) */

@@ -2,6 +2,7 @@
 
 #include "layers/cpu/cpu.h"
 
+#include <malloc.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,16 +50,21 @@ static int prepare_samples(struct kc_run *r)
 	return r->training.recipe->samples(&r->training, &o);
 }
 
+/* Blocks from this size on go back to the system when they are freed. */
+enum { LARGE_BLOCK = 4 << 20 };
+
 int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args *args)
 {
 	struct kc_plan_stats stats;
 
 	*r = (struct kc_run){.config = c, .args = *args, .saved_iter = -1, .started = kc_now()};
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
 	KC_TRY(kc_device_cpu(&r->device, (int)c->threads));
 	KC_TRY(prepare_samples(r));
 	KC_TRY(kc_training_open(&r->training, c, &r->device));
 	kc_training_stats(&r->training, &stats);
 	r->flops = stats.flops;
+	r->bytes_at_open = kc_process_bytes("VmRSS");
 	KC_TRY(kc_experiment_init(&r->experiment, c));
 	fill_save_args(r);
 	return 0;
@@ -121,15 +127,31 @@ static size_t batch_bytes(const struct kc_training *t)
 	return bytes;
 }
 
-enum { BATCHES_AHEAD = 3 };
+enum {
+	BATCHES_AHEAD = 3,
+	/*
+	 * Measured: code of the libraries that is read into memory when it first runs, kernels that
+	 * oneDNN writes, the measurement of the peak, rounding to large pages.
+	 */
+	LIBRARIES = 13 << 20
+};
+
+/* Gradients are stored only where batches are accumulated; elsewhere nothing touches that array. */
+static size_t params_bytes(const struct kc_training *t)
+{
+	const struct kc_params *s = t->params;
+
+	return s->bytes - (t->update ? 0 : s->trainable * kc_dtype_size(s->dtype));
+}
 
 size_t kc_run_planned_bytes(const struct kc_run *r)
 {
 	struct kc_plan_stats s;
 
 	kc_training_stats(&r->training, &s);
-	return kc_process_bytes("VmRSS") + s.arena + s.slots + s.packed +
-	       r->training.params->bytes + BATCHES_AHEAD * batch_bytes(&r->training);
+	return r->bytes_at_open + LIBRARIES + s.arena + s.slots + s.packed +
+	       r->device.scratch_bytes + params_bytes(&r->training) +
+	       BATCHES_AHEAD * batch_bytes(&r->training);
 }
 
 /* ---- data ---- */

@@ -28,6 +28,7 @@ struct kc_run {
 	struct kc_progress progress;
 	int64_t saved_iter;             /* of the newest checkpoint; -1: none */
 	bool save_failed;               /* the last attempt to write one */
+	size_t bytes_at_open;           /* of the process, before anything of a step was touched */
 	double flops, peak;             /* of a step; of the device (0: not measured) */
 	double started;
 };
@@ -47,7 +48,10 @@ int kc_run_step(struct kc_run *, double *seconds, double *waited);
 /* Trains to the end.  Returns 0, KC_ESTOP when a signal asked for it, or an error. */
 int kc_run_train(struct kc_run *);
 
-/* What the process needs at its peak: bytes now and bytes that a run will add. */
+/*
+ * What the process needs at its peak: what it had when the plan was built and what a run adds.
+ * Frames of the data set are not known then, of which every worker holds one as it is on disk.
+ */
 size_t kc_run_planned_bytes(const struct kc_run *);
 /* From /proc: "VmRSS" or "VmHWM", in bytes; 0 where it is not to be had. */
 size_t kc_process_bytes(const char *field);

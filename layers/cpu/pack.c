@@ -9,8 +9,7 @@ struct packer {
 	struct kc_dnn_mem from;         /* what reorder reads */
 	int64_t groups;
 	enum kc_cpu_turn turn;
-	void *turned;                   /* windows run backwards: the library has no such strides */
-	size_t turned_bytes;
+	struct kc_device *device;
 };
 
 /* Dimensions (groups,) O/g, I/g, k... with the strides of the buffer. */
@@ -42,7 +41,6 @@ static void pack_release(struct kc_pack *pack)
 		return;
 	kc_dnn_close(p->reorder);
 	kc_dnn_close(p->of);
-	free(p->turned);
 	free(p);
 	pack->own = NULL;
 }
@@ -106,27 +104,29 @@ static void phases(char *to, const char *from, const struct kc_buf *w, size_t si
 	}
 }
 
-static int turned_room(struct packer *p, size_t bytes)
+static bool is_turned(enum kc_cpu_turn turn)
 {
-	if (bytes <= p->turned_bytes)
-		return 0;
-	free(p->turned);
-	p->turned = kc_alloc(bytes);
-	p->turned_bytes = p->turned ? bytes : 0;
-	return p->turned ? 0 : KC_ENOMEM;
+	return turn == KC_TURN_FLIP || turn == KC_TURN_PHASES;
 }
 
-/* Writes the turned weights; m becomes their description. */
-static int pack_turn(struct packer *p, const struct kc_buf *src, struct kc_dnn_mem *m)
+static size_t turned_bytes(const struct kc_buf *w)
+{
+	return (size_t)kc_numel(&w->type) * kc_dtype_size((enum kc_dtype)w->type.dtype);
+}
+
+/* The turned weights (the library has no strides that run backwards); m describes them then. */
+static void *pack_turn(struct packer *p, const struct kc_buf *src, struct kc_dnn_mem *m)
 {
 	size_t size = kc_dtype_size((enum kc_dtype)m->dtype);
+	void *turned = kc_device_scratch(p->device, turned_bytes(src));
 	int64_t step = 1;
 
-	KC_TRY(turned_room(p, size * (size_t)kc_numel(&src->type)));
+	if (!turned)
+		return NULL;
 	if (p->turn == KC_TURN_FLIP) {
-		flip(p->turned, src->data, m, 2 + (p->groups > 1), size);
+		flip(turned, src->data, m, 2 + (p->groups > 1), size);
 	} else {
-		phases(p->turned, src->data, src, size);
+		phases(turned, src->data, src, size);
 		m->dim[0] *= 4;
 		m->dim[2] = m->dim[3] = 2;
 	}
@@ -134,7 +134,7 @@ static int pack_turn(struct packer *p, const struct kc_buf *src, struct kc_dnn_m
 		m->stride[i] = step;
 		step *= m->dim[i];
 	}
-	return 0;
+	return turned;
 }
 
 static int pack_run(const struct kc_pack *pack, const struct kc_buf *src, void *dst)
@@ -144,10 +144,8 @@ static int pack_run(const struct kc_pack *pack, const struct kc_buf *src, void *
 	struct kc_dnn_mem m;
 
 	kc_cpu_weights_mem(&m, src, p->groups, p->turn, src->type.dtype);
-	if (p->turn == KC_TURN_FLIP || p->turn == KC_TURN_PHASES) {
-		KC_TRY(pack_turn(p, src, &m));
-		data = p->turned;
-	}
+	if (is_turned(p->turn) && !(data = pack_turn(p, src, &m)))
+		return KC_ENOMEM;
 	if (!p->reorder || memcmp(&m, &p->from, sizeof m)) {
 		kc_dnn_close(p->reorder);
 		p->reorder = NULL;
@@ -166,8 +164,13 @@ int kc_cpu_pack_add(struct kc_step_info *info, int input, const struct kc_dnn_sp
 
 	if (!p)
 		return KC_ENOMEM;
+	p->device = info->device;
 	p->groups = groups;
 	p->turn = turn;
+	if (is_turned(turn) && !kc_device_scratch(p->device, turned_bytes(&info->in[input]))) {
+		free(p);
+		return KC_ENOMEM;
+	}
 	memset(pack, 0, sizeof *pack);
 	pack->own = p;
 	pack->input = input;
