@@ -1,5 +1,6 @@
 /* bin/export: weights from any format that is read into another one; see usage below. */
 #include "eval/convert.h"
+#include "weights/pth_write.h"
 #include "weights/seal.h"
 
 #include <getopt.h>
@@ -29,11 +30,20 @@ static int save_safetensors(const struct job *j)
 	return kc_seal_save(j->a->output, c->items, c->n, c->notes, c->n_notes, NULL);
 }
 
+static int save_pth(const struct job *j)
+{
+	const struct kc_converted *c = &j->tensors;
+
+	return kc_pth_save(j->a->output, c->items, c->n, c->notes, c->n_notes);
+}
+
 /* The formats that are written; one with several suffixes has several rows. */
 static const struct format {
 	const char *name, *suffix;
 	int (*save)(const struct job *);
 } formats[] = {
+	{"pth", ".pth", save_pth},
+	{"pth", ".pth.tar", save_pth},
 	{"safetensors", ".safetensors", save_safetensors},
 };
 

@@ -1,6 +1,7 @@
 #include "weights/weights.h"
 
 #include "core/json.h"
+#include "weights/pth.h"
 #include "weights/seal.h"
 
 #include <ctype.h>
@@ -116,6 +117,59 @@ static int open_st(const char *path, struct kc_weights *w)
 	return read_st(path, f, w);
 }
 
+struct pth_file {
+	struct kc_pth pth;
+	struct kc_st_tensor *tensors;
+};
+
+static void close_pth(void *file)
+{
+	struct pth_file *f = file;
+
+	kc_pth_close(&f->pth);
+	free(f->tensors);
+	free(f);
+}
+
+/* The tensors of the state dict, without its own name in front. */
+static int read_pth(const char *path, struct pth_file *f, struct kc_weights *w)
+{
+	size_t prefix;
+
+	KC_TRY(kc_pth_open(path, &f->pth));
+	f->tensors = kc_calloc(f->pth.n, sizeof *f->tensors);
+	if (!f->tensors)
+		return KC_ENOMEM;
+	prefix = strlen(f->pth.root);
+	for (size_t i = 0; i < f->pth.n; i++)
+		if (!strncmp(f->pth.tensors[i].name, f->pth.root, prefix)) {
+			f->tensors[w->n] = f->pth.tensors[i];
+			f->tensors[w->n++].name += prefix;
+		}
+	w->tensors = f->tensors;
+	w->notes = f->pth.leaves;
+	w->n_notes = f->pth.n_leaves;
+	w->map = &f->pth.map;
+	w->format = f->pth.form;
+	return 0;
+}
+
+static int open_pth(const char *path, struct kc_weights *w)
+{
+	struct pth_file *f = kc_calloc(1, sizeof *f);
+
+	if (!f)
+		return KC_ENOMEM;
+	w->file = f;
+	w->close = close_pth;
+	return read_pth(path, f, w);
+}
+
+static bool is_pth(const struct kc_map *m)
+{
+	return kc_pth_is(m->data, m->size);
+}
+
 static bool is_anything(const struct kc_map *m)
 {
 	return m->size;
@@ -127,6 +181,7 @@ static const struct {
 	bool (*is)(const struct kc_map *);
 	int (*open)(const char *path, struct kc_weights *);
 } formats[] = {
+	{"PyTorch", is_pth, open_pth},
 	{"safetensors", is_anything, open_st},
 };
 
