@@ -384,6 +384,58 @@ static void test_resume(void)
 	kc_test_poison_runs(-1, -1);
 }
 
+/* Lines of metrics.jsonl that tell a validation. */
+static int count_validations(const char *name)
+{
+	char *text = metrics_of(name);
+	int n = 0;
+
+	for (const char *p = text; (p = strstr(p, "val_psnr")); p++)
+		n++;
+	free(text);
+	return n;
+}
+
+static void drop_last_line(const char *path)
+{
+	char *text;
+	size_t size;
+
+	if (!KC_CHECK_OK(kc_file_read(path, 1 << 20, &text, &size)))
+		return;
+	while (size > 1 && text[size - 2] != '\n')
+		size--;
+	KC_CHECK_OK(kc_file_write(path, text, size - 1));
+	free(text);
+}
+
+/* Validations change nothing, and none is missing when a run is killed in the middle of one. */
+static void test_validation(void)
+{
+	char val[512];
+	const char *set[] = {"name=whole", "train.niter=4", "train.val_freq=2",
+			     "datasets.val.GT_size=32", val, NULL, NULL};
+	const char *said;
+
+	kc_test_clips();
+	snprintf(val, sizeof val, "datasets.val.dataroot_GT=%s", kc_test_path("clips"));
+	KC_CHECK_OK(kc_test_train(SET("name=blind", "train.niter=4"), NULL));
+	KC_CHECK_OK(kc_test_train(set, &said));
+	KC_CHECK(strstr(said, "validation behind iteration 4: PSNR "));
+	KC_CHECK(count_validations("whole") == 2);
+	check_same_file("experiments/blind/models/4_G.safetensors",
+			"experiments/whole/models/4_G.safetensors");
+	KC_CHECK(kc_file_exists(kc_test_path("experiments/whole/val_images/a/4_00000.png")));
+
+	set[5] = "path.resume_state=auto";
+	drop_last_line(kc_test_path("experiments/whole/metrics.jsonl"));
+	KC_CHECK(count_validations("whole") == 1);
+	for (int i = 0; i < 2; i++) {
+		KC_CHECK_OK(kc_test_train(set, NULL));
+		KC_CHECK(count_validations("whole") == 2);
+	}
+}
+
 /* Of this run alone, and under the configuration that computes the same. */
 static void test_resume_state(void)
 {
@@ -458,6 +510,7 @@ const struct kc_test kc_tests_train[] = {
 	{"non-finite steps follow the policy", test_policies},
 	{"a rollback goes on with the data that come", test_rollback},
 	{"a resumed run equals an undisturbed one", test_resume},
+	{"validations change nothing and are made up for", test_validation},
 	{"states are taken from this run alone", test_resume_state},
 	{"the authors' configuration builds", test_authors},
 	{"variants of the recipes run", test_variants},

@@ -395,3 +395,39 @@ int kc_log_cut(const char *path, int64_t iter)
 	kc_map_close(&map);
 	return dropped;
 }
+
+static bool line_has(const char *line, size_t n, int64_t iter, const char *name)
+{
+	const struct kc_json *v;
+	struct kc_json *root;
+	bool has;
+
+	if (kc_json_parse(line, n, &root) < 0)
+		return false;
+	v = kc_json_get(root, "iter");
+	has = v && v->kind == KC_JSON_NUMBER && v->is_int && v->integer == iter &&
+	      kc_json_get(root, name);
+	kc_json_free(root);
+	return has;
+}
+
+bool kc_log_has(const char *path, int64_t iter, const char *name)
+{
+	const char *p, *end;
+	struct kc_map map;
+	bool has = false;
+
+	if (!kc_file_exists(path) || kc_map_open(path, &map) < 0)
+		return false;
+	p = (const char *)map.data;
+	end = p + map.size;
+	while (p < end && !has) {
+		const char *newline = memchr(p, '\n', (size_t)(end - p));
+		size_t n = newline ? (size_t)(newline - p) + 1 : (size_t)(end - p);
+
+		has = line_has(p, n, iter, name);
+		p += n;
+	}
+	kc_map_close(&map);
+	return has;
+}

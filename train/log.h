@@ -73,4 +73,7 @@ int kc_log_close(struct kc_log *);
  */
 int kc_log_cut(const char *path, int64_t iter);
 
+/* Whether a metrics file has a line of that iteration with that value. */
+bool kc_log_has(const char *path, int64_t iter, const char *name);
+
 #endif

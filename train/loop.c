@@ -238,6 +238,27 @@ static bool divides(int64_t every, int64_t iter)
 	return every > 0 && iter % every == 0;
 }
 
+static bool validates(const struct kc_run *r)
+{
+	return r->config->val.root && divides(r->config->val_freq, r->progress.iter);
+}
+
+/* A run that was ended between a checkpoint and its validation owes this. */
+static int validate_late(struct kc_run *r)
+{
+	char *path;
+	bool done;
+
+	if (!r->progress.iter || !validates(r))
+		return 0;
+	path = kc_format("%s/metrics.jsonl", r->experiment.dir);
+	if (!path)
+		return KC_ENOMEM;
+	done = kc_log_has(path, r->progress.iter, "val_psnr");
+	free(path);
+	return done ? 0 : kc_validate(r);
+}
+
 static int after_step(struct kc_run *r, double seconds, double waited)
 {
 	int64_t iter = r->progress.iter;
@@ -249,7 +270,7 @@ static int after_step(struct kc_run *r, double seconds, double waited)
 		return 0;
 	if (divides(r->config->logger.save_freq, iter))
 		KC_TRY(save(r));
-	if (divides(r->config->val_freq, iter) && r->config->val.root)
+	if (validates(r))
 		KC_TRY(kc_validate(r));
 	return 0;
 }
@@ -261,6 +282,7 @@ static bool out_of_time(const struct kc_run *r)
 
 static int iterate(struct kc_run *r)
 {
+	KC_TRY(validate_late(r));
 	while (r->progress.iter < r->config->niter && !kc_stop_asked() && !out_of_time(r)) {
 		double seconds, waited;
 
