@@ -26,11 +26,12 @@ struct arguments {
 
 static void usage(FILE *f)
 {
-	fputs("usage: colorize -i FOLDER -o FOLDER -m MODEL.safetensors [options]\n"
+	fputs("usage: colorize -i FOLDER -o FOLDER -m MODEL [options]\n"
 	      "\n"
 	      "  -i FOLDER          frames of a clip, or a folder of such folders, or a pack file\n"
 	      "  -o FOLDER          where the coloured frames go: the same names, as PNG\n"
-	      "  -m FILE            model of TCVC, or of siggraph17 for frame by frame\n"
+	      "  -m FILE            model of TCVC, or of siggraph17 for frame by frame, as .safetensors "
+	      "or .pth\n"
 	      "  --key-net FILE     siggraph17, if the model does not hold it\n"
 	      "  --flow dis|flownet2  optical flow; FlowNet2 where there are weights\n"
 	      "  --flow-net FILE    FlowNet2, if the model does not hold it\n"

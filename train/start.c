@@ -10,6 +10,7 @@
 struct start {
 	const struct kc_config *c;
 	struct kc_params *params;
+	const struct kc_weights *model;         /* path.pretrain_model_G; or NULL */
 	void (*say)(void *, const char *);
 	void *own;
 };
@@ -34,10 +35,20 @@ static const char *bare_name(const struct kc_param *p, const char *prefix)
 	return p->name + strlen(prefix);
 }
 
-/* Parameters whose names begin with prefix, as destinations; FlowNet 2.0's are not in model files.
+static bool uses(const struct start *s, const char *prefix)
+{
+	for (size_t i = 0; i < s->params->n; i++)
+		if (begins_with(s->params->v[i]->name, prefix))
+			return true;
+	return false;
+}
+
+/*
+ * Parameters whose names begin with prefix, as destinations.  FlowNet 2.0's are not in the
+ * model files of this program, but in the authors'.
  */
-static int destinations(const struct start *s, const char *prefix, struct kc_load_dest **out,
-			size_t *n)
+static int destinations(const struct start *s, const char *prefix, bool with_flow,
+			struct kc_load_dest **out, size_t *n)
 {
 	struct kc_load_dest *d = kc_calloc(s->params->n, sizeof *d);
 
@@ -47,7 +58,8 @@ static int destinations(const struct start *s, const char *prefix, struct kc_loa
 	for (size_t i = 0; i < s->params->n; i++) {
 		const struct kc_param *p = s->params->v[i];
 
-		if (!begins_with(p->name, prefix) || (!prefix[0] && begins_with(p->name, "flow.")))
+		if (!begins_with(p->name, prefix) ||
+		    (!prefix[0] && !with_flow && begins_with(p->name, "flow.")))
 			continue;
 		d[(*n)++] = (struct kc_load_dest){bare_name(p, prefix), p->type.ndim, p->type.dim,
 						  kc_param_master(p).data};
@@ -56,23 +68,39 @@ static int destinations(const struct start *s, const char *prefix, struct kc_loa
 	return 0;
 }
 
-static int load(const struct start *s, const char *path, const char *prefix, bool strict,
-		const char *what)
+static int load_from(const struct start *s, const struct kc_weights *w, const char *prefix,
+		     const char *what)
 {
+	bool flow = kc_weights_has(w, "flow.");
+	enum kc_load_mode mode = KC_LOAD_LOOSE;
 	struct kc_load_dest *d;
 	char *remarks = NULL;
 	size_t n;
-	int rc = destinations(s, prefix, &d, &n);
+	int rc;
 
-	if (rc < 0)
-		return rc;
-	rc = kc_load_file(path, d, n, strict ? KC_LOAD_STRICT : KC_LOAD_LOOSE, &remarks);
+	/* Optical flow from elsewhere leaves the FlowNet 2.0 of a file of TCVC unused. */
+	if (s->c->path.strict_load)
+		mode = !prefix[0] && flow && !uses(s, "flow.") ? KC_LOAD_COMPLETE : KC_LOAD_STRICT;
+	KC_TRY(destinations(s, prefix, flow, &d, &n));
+	rc = kc_load_tensors(w, d, n, mode, &remarks);
 	free(d);
 	if (rc < 0)
 		return kc_cause(rc, "%s", what);
 	if (remarks)
 		KC_TRY(say(s, remarks));
-	return say(s, kc_format("%s: %s", what, path));
+	return say(s, kc_format("%s: %s", what, w->path));
+}
+
+static int load(const struct start *s, const char *path, const char *prefix, const char *what)
+{
+	struct kc_weights w;
+	int rc = kc_weights_open(path, &w);
+
+	if (rc < 0)
+		return kc_cause(rc, "%s", what);
+	rc = load_from(s, &w, prefix, what);
+	kc_weights_close(&w);
+	return rc;
 }
 
 static int fill_by_formula(const struct start *s, const char *prefix)
@@ -94,15 +122,14 @@ static int fill_by_formula(const struct start *s, const char *prefix)
 	return 0;
 }
 
-/* A network that TCVC does not train: from its file, or filled without one. */
+/*
+ * A network that TCVC does not train: from its file, or filled without one.  The start weights,
+ * which follow, may hold it as well.
+ */
 static int start_frozen(const struct start *s, const char *prefix, const char *path,
 			const char *key, const char *what)
 {
-	bool used = false;
-
-	for (size_t i = 0; i < s->params->n && !used; i++)
-		used = begins_with(s->params->v[i]->name, prefix);
-	if (!used)
+	if (!uses(s, prefix) || (s->model && kc_weights_has(s->model, prefix)))
 		return 0;
 	if (s->c->network.initial == KC_INITIAL_RANDOM)
 		return say(s, kc_format("%s: random weights, as network_G.init says", what));
@@ -115,7 +142,7 @@ static int start_frozen(const struct start *s, const char *prefix, const char *p
 	}
 	if (!path)
 		return KC_FAIL(KC_ECONFIG, "%s: no weights; %s names no file", what, key);
-	return load(s, path, prefix, s->c->path.strict_load, what);
+	return load(s, path, prefix, what);
 }
 
 /* Of a network that a file or the formula fills anyway. */
@@ -138,26 +165,41 @@ static int start_random(const struct start *s)
 	return 0;
 }
 
-int kc_start(const struct kc_config *c, struct kc_params *params,
-	     void (*line)(void *, const char *), void *own)
+static int fill_all(const struct start *s)
 {
-	const struct start s = {c, params, line, own};
+	const struct kc_config *c = s->c;
 
-	KC_TRY(start_random(&s));
+	KC_TRY(start_random(s));
 	if (c->recipe == KC_RECIPE_IDC && c->network.initial == KC_INITIAL_FORMULA) {
-		KC_TRY(fill_by_formula(&s, ""));
+		KC_TRY(fill_by_formula(s, ""));
 		KC_TRY(say(
-			&s,
+			s,
 			kc_format("siggraph17: weights filled by formula, good for tests only")));
 	}
 	if (c->recipe == KC_RECIPE_TCVC) {
-		KC_TRY(start_frozen(&s, "fea_key.", c->path.pretrain_key_net,
+		KC_TRY(start_frozen(s, "fea_key.", c->path.pretrain_key_net,
 				    "path.pretrain_key_net", "keyframe network"));
-		KC_TRY(start_frozen(&s, "flow.", c->path.pretrain_flow, "path.pretrain_flow",
+		KC_TRY(start_frozen(s, "flow.", c->path.pretrain_flow, "path.pretrain_flow",
 				    "FlowNet2"));
 	}
+	return s->model ? load_from(s, s->model, "", "start weights") : 0;
+}
+
+int kc_start(const struct kc_config *c, struct kc_params *params,
+	     void (*line)(void *, const char *), void *own)
+{
+	struct start s = {c, params, NULL, line, own};
+	struct kc_weights model = {0};
+	int rc = c->path.pretrain_model ? kc_weights_open(c->path.pretrain_model, &model) : 0;
+
+	if (rc < 0)
+		return kc_cause(rc, "start weights");
 	if (c->path.pretrain_model)
-		KC_TRY(load(&s, c->path.pretrain_model, "", c->path.strict_load, "start weights"));
+		s.model = &model;
+	rc = fill_all(&s);
+	kc_weights_close(&model);
+	if (rc < 0)
+		return rc;
 	if (params->ema)
 		memcpy(params->ema, params->master,
 		       params->trainable * kc_dtype_size(params->dtype));

@@ -84,6 +84,7 @@ static int new_object(struct kc_pickle *p, enum kc_pth_object kind, void *object
 		return KC_ENOMEM;
 	(*out)->code = (int)kind;
 	(*out)->object = object;
+	(*out)->frozen = true;          /* it has no items, so none may be appended */
 	return 0;
 }
 
