@@ -22,21 +22,32 @@ static bool is_neutral(const struct kc_plan *p, int v)
 	return (s->op->flags & KC_OP_BROADCAST) && is_neutral(p, s->in[0]);
 }
 
+/* bf16 where at least three quarters of the elements are: the two channels of a flow do not make
+ * a wide concatenation float32, but a float32 operand does make a sum so. */
 static int follow(const struct kc_plan *p, const struct kc_step *s)
 {
-	int dtype = KC_F32;
+	int64_t low = 0, all = 0;
 
 	for (int k = 0; k < s->n_in; k++) {
+		const struct kc_type *t = &p->values[s->in[k]].buf.type;
+
 		if (is_neutral(p, s->in[k]))
 			continue;
-		if (p->values[s->in[k]].buf.type.dtype != KC_BF16)
-			return KC_F32;
-		dtype = KC_BF16;
+		all += kc_numel(t);
+		low += t->dtype == KC_BF16 ? kc_numel(t) : 0;
 	}
-	return dtype;
+	return low > 0 && 4 * low >= 3 * all ? KC_BF16 : KC_F32;
 }
 
-static int output_dtype(const struct kc_plan *p, const struct kc_step *s)
+/* Chroma, flow and masks: few channels that are worth their precision. */
+static bool is_narrow(const struct kc_type *t)
+{
+	enum { NARROW = 4 };
+
+	return t->ndim >= 4 && t->dim[1] <= NARROW;
+}
+
+static int output_dtype(const struct kc_plan *p, const struct kc_step *s, const struct kc_type *y)
 {
 	const struct kc_value *first = s->n_in ? &p->values[s->in[0]] : NULL;
 
@@ -101,7 +112,7 @@ static int lower(struct kc_plan *p)
 			struct kc_value *y = &p->values[p->steps[i].out[k]];
 
 			if (y->real)
-				y->buf.type.dtype = output_dtype(p, &p->steps[i]);
+				y->buf.type.dtype = output_dtype(p, &p->steps[i], &y->buf.type);
 		}
 	}
 	KC_TRY(kc_ir_sort(p));
