@@ -36,7 +36,7 @@ LDFLAGS += -fsanitize=$(SANITIZE)
 endif
 
 # Files with a main, and the programs they make.
-MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c tests/golden.c
+MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c tests/golden.c tests/onnx_case.c
 PROGRAMS := $(patsubst %.c,$(BIN)/%,$(notdir $(wildcard $(MAINS))))
 FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
@@ -75,6 +75,7 @@ $(foreach l,$(LEVELS),$(eval $(call level_rule,$(l))))
 $(BUILD)/libkc.a: $(OBJECTS)
 	$(Q)rm -f $@ && ar rcs $@ $^
 
+$(BIN)/onnx_case: $(BUILD)/tests/onnx_case.o $(BUILD)/libkc.a
 $(BIN)/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
 $(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
 $(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
@@ -109,11 +110,12 @@ check: lint
 		$(FOLDERS)
 	$(MAKE) test
 	sh tests/resume.sh
+	sh tests/onnx.sh $(BIN)/onnx_case
 	sh tests/memory.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
-	install $(filter-out %/golden,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install $(filter-out %/golden %/onnx_case,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	install -m 644 configs/*.yml $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
 
 clean:
