@@ -287,6 +287,31 @@ static void test_full_disk(void)
 	KC_CHECK(!struck && failed_saves >= 5);
 }
 
+/* Whatever allocation fails, the run ends with a message or goes on; the older state stays. */
+static void test_no_memory(void)
+{
+	const char *const more[] = {"train.niter=4", "path.resume_state=auto",
+				    "train.ema_decay=0.5", "datasets.train.n_workers=0", NULL};
+	const char *state = kc_test_path("experiments/run/training_state/4.state");
+	int failed = 0;
+
+	kc_test_clips();
+	KC_CHECK_OK(kc_test_train(SET("train.ema_decay=0.5"), NULL));
+	for (long n = 20; n < 12000; n += n / 4) {
+		int rc;
+
+		kc_alloc_fail_after(n);
+		rc = kc_test_train(more, NULL);
+		kc_alloc_fail_after(0);
+		failed += rc < 0;
+		if (rc < 0 && !strstr(kc_errmsg(), "out of memory"))
+			kc_test_fail(__FILE__, __LINE__, "allocation %ld: %s", n, kc_errmsg());
+		KC_CHECK(kc_test_has_state(2));
+		KC_CHECK_OK(kc_file_remove(state));
+	}
+	KC_CHECK(failed >= 10);
+}
+
 const struct kc_test kc_tests_train_input[] = {
 	{"wrong settings name their key", test_settings},
 	{"wrong files of settings name file, line and key", test_yaml},
@@ -295,6 +320,7 @@ const struct kc_test kc_tests_train_input[] = {
 	{"damaged frames are put aside", test_damage},
 	{"grey and 16-bit frames are read", test_depths},
 	{"a damaged checkpoint is passed over", test_torn},
+	{"a lack of memory keeps the older checkpoint", test_no_memory},
 	{"a full disk keeps the older checkpoint", test_full_disk},
 	{0},
 };
