@@ -46,23 +46,45 @@ static int copy_half(const struct kc_weights *w, const struct kc_st_tensor *t, u
 	return rc;
 }
 
+static int copy_counter(const struct kc_st_tensor *t, int64_t *out)
+{
+	double x;
+
+	KC_TRY(kc_st_read_f64(t, &x, 1));
+	*out = isfinite(x) ? llround(x) : 0;
+	return 0;
+}
+
+static bool is_counter(const struct kc_st_tensor *t)
+{
+	return t->count == 1 && is_real(t->dtype) && strstr(t->name, "num_batches_tracked");
+}
+
+static enum kc_st_dtype new_dtype(const struct kc_st_tensor *t, bool half)
+{
+	if (is_counter(t))
+		return KC_ST_I64;
+	return half && is_real(t->dtype) ? KC_ST_F16 : t->dtype;
+}
+
 static int convert_tensor(const struct kc_weights *w, const struct kc_st_tensor *t, bool half,
 			  struct kc_converted *c)
 {
 	struct kc_st_item *item = &c->items[c->n];
 	void **copy = &c->copies[c->n];
-	bool narrow = half && is_real(t->dtype);
 
-	*item = (struct kc_st_item){kc_weights_bare(t->name), narrow ? KC_ST_F16 : t->dtype,
-				    t->ndim, {0}, t->data};
+	*item = (struct kc_st_item){kc_weights_bare(t->name), new_dtype(t, half), t->ndim, {0},
+				    t->data};
 	memcpy(item->dim, t->dim, sizeof item->dim);
-	if (narrow || !kc_st_is_dense(t)) {
-		item->data = *copy = kc_alloc(t->bytes);
+	if (item->dtype != t->dtype || !kc_st_is_dense(t)) {
+		item->data = *copy = kc_calloc(t->count, kc_st_dtype_size(item->dtype));
 		if (!*copy)
 			return KC_ENOMEM;
 	}
 	c->n++;
-	if (narrow)
+	if (is_counter(t))
+		return copy_counter(t, *copy);
+	if (item->dtype != t->dtype)
 		return copy_half(w, t, *copy);
 	if (*copy)
 		kc_st_copy(t, *copy);

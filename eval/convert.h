@@ -16,6 +16,7 @@ struct kc_converted {
 };
 
 /*
+ * The counters num_batches_tracked become the integers that PyTorch keeps them as.
  * half: floating-point tensors become float16; KC_ENUMERIC names a value that is too large.
  * Items borrow from the file, which must stay open.  KC_EFORMAT: a bare name occurs twice.
  */

@@ -1,5 +1,6 @@
 /* bin/export: weights from any format that is read into another one; see usage below. */
 #include "eval/convert.h"
+#include "weights/h5.h"
 #include "weights/pth_write.h"
 #include "weights/seal.h"
 
@@ -37,6 +38,13 @@ static int save_pth(const struct job *j)
 	return kc_pth_save(j->a->output, c->items, c->n, c->notes, c->n_notes);
 }
 
+static int save_h5(const struct job *j)
+{
+	const struct kc_converted *c = &j->tensors;
+
+	return kc_h5_save(j->a->output, c->items, c->n, c->notes, c->n_notes, 0);
+}
+
 /* The formats that are written; one with several suffixes has several rows. */
 static const struct format {
 	const char *name, *suffix;
@@ -45,6 +53,8 @@ static const struct format {
 	{"pth", ".pth", save_pth},
 	{"pth", ".pth.tar", save_pth},
 	{"safetensors", ".safetensors", save_safetensors},
+	{"h5", ".h5", save_h5},
+	{"h5", ".hdf5", save_h5},
 };
 
 static void usage(FILE *f)

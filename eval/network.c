@@ -1,6 +1,7 @@
 #include "eval/network.h"
 
 #include "core/graph.h"
+#include "models/eccv16.h"
 #include "models/flownet2.h"
 #include "models/siggraph17.h"
 #include "models/tcvc.h"
@@ -30,6 +31,12 @@ static void build_siggraph17(struct kc_model *m, double width)
 	kc_siggraph17(m, image(m, "l", 1, 1), &a);
 }
 
+static void build_eccv16(struct kc_model *m, double width)
+{
+	(void)width;
+	kc_eccv16(m, image(m, "l", 1, 1), 1);
+}
+
 static void build_flownet2(struct kc_model *m, double width)
 {
 	(void)width;
@@ -39,6 +46,7 @@ static void build_flownet2(struct kc_model *m, double width)
 const struct kc_network kc_networks[] = {
 	{"tcvc", "weigting.conv1.weight", "flow.", 196, build_tcvc},
 	{"siggraph17", "model10.1.weight", NULL, 128, build_siggraph17},
+	{"eccv16", "model_out.weight", NULL, 0, build_eccv16},
 	{"flownet2", "flownetfusion.conv0.0.weight", NULL, 0, build_flownet2},
 	{0},
 };

@@ -175,7 +175,7 @@ static void test_kinds(void)
 	check_kind("a.safetensors", lfs, sizeof lfs - 1, KC_ENOSUP, "Git LFS pointer");
 	check_kind("x.pth", "PK\3\4....", 8, KC_EFORMAT, "x.pth");
 	check_kind("x.pth.tar", legacy, sizeof legacy - 1, KC_EFORMAT, "x.pth.tar");
-	check_kind("x.h5", "\x89HDF\r\n\x1a\n....", 12, KC_EFORMAT, "x.h5");
+	check_kind("x.h5", "\x89HDF\r\n\x1a\n....", 12, KC_EFORMAT, "HDF5");
 	check_kind("x.bin", "any other bytes", 15, KC_EFORMAT, "no safetensors file");
 }
 

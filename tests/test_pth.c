@@ -3,6 +3,7 @@
 #include "eval/convert.h"
 #include "tests/test.h"
 #include "weights/formula.h"
+#include "weights/h5.h"
 #include "weights/load.h"
 #include "weights/pth.h"
 #include "weights/pth_write.h"
@@ -271,8 +272,16 @@ static void check_equal(const struct kc_weights *a, const struct kc_weights *b)
 	}
 }
 
-/* Opens path, writes it anew as a .pth or as safetensors and compares. */
-static const char *rewrite(const char *path, const char *name, bool pth)
+static int save_h5(const char *path, const struct kc_st_item *items, size_t n,
+		   const struct kc_st_pair *notes, size_t n_notes)
+{
+	return kc_h5_save(path, items, n, notes, n_notes, 0);
+}
+
+/* Opens path, writes it anew in a format and compares. */
+static const char *rewrite(const char *path, const char *name,
+			   int (*save)(const char *, const struct kc_st_item *, size_t,
+				       const struct kc_st_pair *, size_t))
 {
 	const char *out = kc_test_path(name);
 	struct kc_weights a, b;
@@ -281,8 +290,7 @@ static const char *rewrite(const char *path, const char *name, bool pth)
 	if (!KC_CHECK_OK(kc_weights_open(path, &a)))
 		return out;
 	if (KC_CHECK_OK(kc_convert(&a, false, &c))) {
-		KC_CHECK_OK(pth ? kc_pth_save(out, c.items, c.n, c.notes, c.n_notes)
-				: kc_st_save(out, c.items, c.n, c.notes, c.n_notes));
+		KC_CHECK_OK(save(out, c.items, c.n, c.notes, c.n_notes));
 		if (KC_CHECK_OK(kc_weights_open(out, &b))) {
 			check_equal(&a, &b);
 			KC_CHECK(a.n_notes == b.n_notes);
@@ -298,11 +306,12 @@ static void test_round_trip(void)
 {
 	const char *path = kc_test_fixture("golden/files/dtypes_views.legacy.pth");
 
-	path = rewrite(path, "a.pth", true);
-	path = rewrite(path, "b.safetensors", false);
-	path = rewrite(path, "c.pth", true);
-	rewrite(path, "d.pth", true);
-	rewrite(kc_test_fixture("golden/files/empty_dict.zip.pth"), "e.pth", true);
+	path = rewrite(path, "a.pth", kc_pth_save);
+	path = rewrite(path, "b.safetensors", kc_st_save);
+	path = rewrite(path, "c.h5", save_h5);
+	rewrite(path, "d.pth", kc_pth_save);
+	rewrite(kc_test_fixture("golden/files/nested.zip.pth"), "e.h5", save_h5);
+	rewrite(kc_test_fixture("golden/files/empty_dict.zip.pth"), "f.pth", kc_pth_save);
 }
 
 static void test_all_dtypes(void)
@@ -430,8 +439,15 @@ static void test_half(void)
 		kc_converted_release(&c);
 		kc_weights_close(&w);
 	}
-	item.dim[0] = 1;
-	item.data = &large;
+	item = (struct kc_st_item){"bn.num_batches_tracked", KC_ST_F32, 0, {0}, &large};
+	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
+	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
+		KC_CHECK_OK(kc_convert(&w, true, &c));
+		KC_CHECK(c.items[0].dtype == KC_ST_I64 && *(const int64_t *)c.items[0].data == 65520);
+		kc_converted_release(&c);
+		kc_weights_close(&w);
+	}
+	item.name = "w";
 	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
 	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
 		KC_CHECK_ERR(kc_convert(&w, true, &c), KC_ENUMERIC, "too large for float16");

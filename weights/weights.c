@@ -1,6 +1,7 @@
 #include "weights/weights.h"
 
 #include "core/json.h"
+#include "weights/h5.h"
 #include "weights/pth.h"
 #include "weights/seal.h"
 
@@ -170,6 +171,34 @@ static bool is_pth(const struct kc_map *m)
 	return kc_pth_is(m->data, m->size);
 }
 
+static void close_h5(void *file)
+{
+	kc_h5_close(file);
+	free(file);
+}
+
+static int open_h5(const char *path, struct kc_weights *w)
+{
+	struct kc_h5 *f = kc_calloc(1, sizeof *f);
+
+	if (!f)
+		return KC_ENOMEM;
+	w->file = f;
+	w->close = close_h5;
+	KC_TRY(kc_h5_open(path, f));
+	w->tensors = f->tensors;
+	w->n = f->n;
+	w->notes = f->notes;
+	w->n_notes = f->n_notes;
+	w->map = &f->map;
+	return 0;
+}
+
+static bool is_h5(const struct kc_map *m)
+{
+	return kc_h5_is(m->data, m->size);
+}
+
 static bool is_anything(const struct kc_map *m)
 {
 	return m->size;
@@ -182,6 +211,7 @@ static const struct {
 	int (*open)(const char *path, struct kc_weights *);
 } formats[] = {
 	{"PyTorch", is_pth, open_pth},
+	{"HDF5", is_h5, open_h5},
 	{"safetensors", is_anything, open_st},
 };
 
