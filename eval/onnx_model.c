@@ -14,12 +14,10 @@
 
 /* ---- the networks ---- */
 
-struct sides { int64_t h, w; double factor; };
-
 static struct kc_tensor *input(struct kc_onnx_model *m, const char *name, int64_t channels,
-			       const struct sides *s)
+			       const struct kc_onnx_model_args *a)
 {
-	struct kc_type t = KC_TYPE(KC_REAL, 1, channels, s->h, s->w);
+	struct kc_type t = KC_TYPE(KC_REAL, 1, channels, a->height, a->width);
 
 	KC_ASSERT(m->n_in < KC_ONNX_PORTS);
 	return m->in[m->n_in++] = kc_input(m->graph, name, t);
@@ -32,47 +30,47 @@ static void output(struct kc_onnx_model *m, const char *name, struct kc_tensor *
 	m->out[m->n_out++] = t;
 }
 
-static void build_siggraph17(struct kc_onnx_model *m, const struct sides *s)
+static void build_siggraph17(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
-	const struct kc_siggraph17_args a = {.width = s->factor};
-	struct kc_siggraph17 y = kc_siggraph17(&m->model, input(m, "l", 1, s), &a);
+	const struct kc_siggraph17_args args = {.width = a->factor, .mask_cent = a->mask_cent};
+	struct kc_siggraph17 y = kc_siggraph17(&m->model, input(m, "l", 1, a), &args);
 
 	output(m, "ab", y.ab);
 	output(m, "feature", y.feature);
 	output(m, "logits", y.logits);
 }
 
-static void build_eccv16(struct kc_onnx_model *m, const struct sides *s)
+static void build_eccv16(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
-	struct kc_eccv16 y = kc_eccv16(&m->model, input(m, "l", 1, s), 1);
+	struct kc_eccv16 y = kc_eccv16(&m->model, input(m, "l", 1, a), a->temperature);
 
 	output(m, "ab", y.ab);
 	output(m, "logits", y.logits);
 }
 
-static void build_tcvc(struct kc_onnx_model *m, const struct sides *s)
+static void build_tcvc(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
 	static const char *const luma[] = {"l_before", "l", "l_after"};
-	int64_t channels = kc_width(s->factor, 128);
+	int64_t channels = kc_width(a->factor, 128);
 	struct kc_tcvc_neighbours from;
 	struct kc_tensor *l[3];
 	struct kc_tcvc_step y;
 
 	for (int i = 0; i < 3; i++)
-		l[i] = input(m, luma[i], 1, s);
-	from.previous = input(m, "feature_before", channels, s);
-	from.next = input(m, "feature_after", channels, s);
-	from.to_previous = input(m, "flow_before", 2, s);
-	from.to_next = input(m, "flow_after", 2, s);
-	y = kc_tcvc_step(&m->model, l, &from, s->factor);
+		l[i] = input(m, luma[i], 1, a);
+	from.previous = input(m, "feature_before", channels, a);
+	from.next = input(m, "feature_after", channels, a);
+	from.to_previous = input(m, "flow_before", 2, a);
+	from.to_next = input(m, "flow_after", 2, a);
+	y = kc_tcvc_step(&m->model, l, &from, a->factor);
 	output(m, "ab", y.ab);
 	output(m, "feature", y.feature);
 	output(m, "feature_back", y.backward);
 }
 
-static void build_flownet2(struct kc_onnx_model *m, const struct sides *s)
+static void build_flownet2(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
-	struct kc_tensor *first = input(m, "first", 3, s), *second = input(m, "second", 3, s);
+	struct kc_tensor *first = input(m, "first", 3, a), *second = input(m, "second", 3, a);
 
 	output(m, "flow", kc_flownet2(&m->model, first, second, 1, 0));
 }
@@ -80,30 +78,27 @@ static void build_flownet2(struct kc_onnx_model *m, const struct sides *s)
 static const struct {
 	const char *name;
 	bool free_sides;
-	void (*build)(struct kc_onnx_model *, const struct sides *);
+	void (*build)(struct kc_onnx_model *, const struct kc_onnx_model_args *);
 } networks[] = {
 	{"siggraph17", true, build_siggraph17}, {"eccv16", true, build_eccv16},
 	{"tcvc", true, build_tcvc}, {"flownet2", false, build_flownet2},
 };
 
-int kc_onnx_model_open(struct kc_onnx_model *m, const char *network, int64_t height, int64_t width,
-		       double factor)
+int kc_onnx_model_open(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
-	const struct sides sides = {height, width, factor};
-
 	*m = (struct kc_onnx_model){.graph = kc_graph_new(&kc_layers)};
 	m->params = kc_params_new(KC_F32);
 	if (!m->graph || !m->params)
 		return KC_ENOMEM;
 	m->model = (struct kc_model){.g = m->graph, .params = m->params};
 	for (size_t i = 0; i < KC_COUNT(networks); i++)
-		if (!strcmp(network, networks[i].name)) {
+		if (!strcmp(a->network, networks[i].name)) {
 			m->name = networks[i].name;
 			m->free_sides = networks[i].free_sides;
-			networks[i].build(m, &sides);
+			networks[i].build(m, a);
 		}
 	if (!m->name)
-		return KC_FAIL(KC_ENOENT, "%s has no ONNX form", network);
+		return KC_FAIL(KC_ENOENT, "%s has no ONNX form", a->network);
 	KC_TRY(kc_graph_status(m->graph));
 	return kc_params_alloc(m->params, false, false);
 }

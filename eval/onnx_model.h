@@ -30,12 +30,19 @@ struct kc_onnx_model {
 	int n_in, n_out;
 };
 
+struct kc_onnx_model_args {
+	const char *network;
+	int64_t height, width;          /* while it is built; of flownet2 for good */
+	double factor;                  /* of channels (models/width.h); 0: 1 */
+	double mask_cent;               /* models/siggraph17.h */
+	double temperature;             /* models/eccv16.h; 0: 1 */
+};
+
 /*
- * Builds a network of height x width at a factor of its channels (models/width.h; 1) and lays
- * out its parameters.  KC_ENOENT: no such network.  To be closed even when it fails.
+ * Builds a network and lays out its parameters.  KC_ENOENT: it has no ONNX form.  To be closed
+ * even when it fails.
  */
-int kc_onnx_model_open(struct kc_onnx_model *, const char *network, int64_t height, int64_t width,
-		       double factor);
+int kc_onnx_model_open(struct kc_onnx_model *, const struct kc_onnx_model_args *);
 void kc_onnx_model_close(struct kc_onnx_model *);
 
 int kc_onnx_model_save(const struct kc_onnx_model *, const char *path);

@@ -31,10 +31,13 @@ static int compare(struct kc_onnx_model *m, char **argv, double *worst)
 {
 	const char *model = argv[5], *file = argv[6];
 	struct kc_device device;
+	const struct kc_onnx_model_args args = {
+		.network = argv[1], .height = strtol(argv[2], NULL, 10),
+		.width = strtol(argv[3], NULL, 10),
+	};
 	int rc;
 
-	KC_TRY(kc_onnx_model_open(m, argv[1], strtol(argv[2], NULL, 10), strtol(argv[3], NULL, 10),
-				  1));
+	KC_TRY(kc_onnx_model_open(m, &args));
 	KC_TRY(fill(m));
 	if (!kc_file_exists(model))
 		KC_TRY(kc_onnx_model_save(m, model));
