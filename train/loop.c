@@ -165,6 +165,16 @@ static int save(struct kc_run *r)
 	return 0;
 }
 
+/* The iteration at which the run will end: the last one, or the one when its time is up. */
+static int64_t expected_end(const struct kc_run *r, double seconds)
+{
+	double left = r->config->max_seconds - (kc_now() - r->started);
+
+	if (r->config->max_seconds <= 0 || seconds <= 0)
+		return r->config->niter;
+	return KC_MIN(r->config->niter, r->progress.iter + (int64_t)(KC_MAX(left, 0) / seconds));
+}
+
 static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 {
 	const struct kc_training *t = &r->training;
@@ -172,7 +182,7 @@ static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 	struct kc_log_step s = {
 		.epoch = r->progress.epoch,
 		.iter = r->progress.iter,
-		.niter = r->config->niter,
+		.niter = expected_end(r, seconds),
 		.lr = kc_schedule_logged(&r->config->schedule, r->progress.iter),
 		.time = seconds,
 		.data_time = waited,
