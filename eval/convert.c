@@ -67,14 +67,13 @@ static enum kc_st_dtype new_dtype(const struct kc_st_tensor *t, bool half)
 	return half && is_real(t->dtype) ? KC_ST_F16 : t->dtype;
 }
 
-static int convert_tensor(const struct kc_weights *w, const struct kc_st_tensor *t, bool half,
-			  struct kc_converted *c)
+static int convert_tensor(const struct kc_weights *w, const struct kc_st_tensor *t,
+			  const char *name, bool half, struct kc_converted *c)
 {
 	struct kc_st_item *item = &c->items[c->n];
 	void **copy = &c->copies[c->n];
 
-	*item = (struct kc_st_item){kc_weights_bare(t->name), new_dtype(t, half), t->ndim, {0},
-				    t->data};
+	*item = (struct kc_st_item){name, new_dtype(t, half), t->ndim, {0}, t->data};
 	memcpy(item->dim, t->dim, sizeof item->dim);
 	if (item->dtype != t->dtype || !kc_st_is_dense(t)) {
 		item->data = *copy = kc_calloc(t->count, kc_st_dtype_size(item->dtype));
@@ -91,7 +90,7 @@ static int convert_tensor(const struct kc_weights *w, const struct kc_st_tensor 
 	return 0;
 }
 
-static int convert(const struct kc_weights *w, bool half, struct kc_converted *c)
+static int convert(const struct kc_weights *w, const char *part, bool half, struct kc_converted *c)
 {
 	c->items = kc_calloc(w->n, sizeof *c->items);
 	c->copies = kc_calloc(w->n, sizeof *c->copies);
@@ -100,9 +99,12 @@ static int convert(const struct kc_weights *w, bool half, struct kc_converted *c
 		return KC_ENOMEM;
 	for (size_t i = 0; i < w->n; i++) {
 		const struct kc_st_tensor *t = &w->tensors[i], *same;
+		const char *name = kc_weights_bare(t->name);
 
-		KC_TRY(kc_weights_find(w, kc_weights_bare(t->name), &same));
-		KC_TRY(convert_tensor(w, t, half, c));
+		if (strncmp(name, part, strlen(part)))
+			continue;
+		KC_TRY(kc_weights_find(w, name, &same));
+		KC_TRY(convert_tensor(w, t, name + strlen(part), half, c));
 	}
 	for (size_t i = 0; i < w->n_notes; i++)
 		if (strncmp(w->notes[i].key, "xxh64", 5))
@@ -110,12 +112,12 @@ static int convert(const struct kc_weights *w, bool half, struct kc_converted *c
 	return 0;
 }
 
-int kc_convert(const struct kc_weights *w, bool half, struct kc_converted *c)
+int kc_convert(const struct kc_weights *w, const char *part, bool half, struct kc_converted *c)
 {
 	int rc;
 
 	*c = (struct kc_converted){0};
-	rc = convert(w, half, c);
+	rc = convert(w, part, half, c);
 	if (rc < 0)
 		kc_converted_release(c);
 	return rc;
@@ -157,16 +159,28 @@ static bool may_lack(const struct kc_weights *w, const struct kc_network *net, c
 	       !kc_weights_has(w, net->optional);
 }
 
+static int find_in_part(const struct kc_weights *w, const char *part, const char *name,
+			const struct kc_st_tensor **t)
+{
+	char *full = kc_format("%s%s", part, name);
+	int rc = full ? kc_weights_find(w, full, t) : KC_ENOMEM;
+
+	free(full);
+	return rc;
+}
+
 static int compare_params(const struct kc_weights *w, const struct kc_network *net,
 			  const struct kc_params *params, FILE *out)
 {
+	const char *part = kc_network_part(net, w);
+	size_t prefix = strlen(part);
 	int differences = 0;
 
 	for (size_t i = 0; i < params->n; i++) {
 		const struct kc_param *p = params->v[i];
 		const struct kc_st_tensor *t;
 
-		KC_TRY(kc_weights_find(w, p->name, &t));
+		KC_TRY(find_in_part(w, part, p->name, &t));
 		if (!t ? may_lack(w, net, p->name) : is_shape(&p->type, t))
 			continue;
 		differences++;
@@ -178,11 +192,14 @@ static int compare_params(const struct kc_weights *w, const struct kc_network *n
 		put_shape(out, p->type.ndim, p->type.dim);
 		fputc('\n', out);
 	}
-	for (size_t i = 0; i < w->n; i++)
-		if (!kc_params_find(params, kc_weights_bare(w->tensors[i].name))) {
-			differences++;
-			fprintf(out, "unexpected %s\n", w->tensors[i].name);
-		}
+	for (size_t i = 0; i < w->n; i++) {
+		const char *name = kc_weights_bare(w->tensors[i].name);
+
+		if (strncmp(name, part, prefix) || kc_params_find(params, name + prefix))
+			continue;
+		differences++;
+		fprintf(out, "unexpected %s\n", w->tensors[i].name);
+	}
 	return differences;
 }
 
@@ -229,6 +246,15 @@ static void put_notes(const struct kc_weights *w, FILE *out)
 			fprintf(out, "%s: %.200s\n", w->notes[i].key, w->notes[i].value);
 }
 
+static int put_match(const struct kc_weights *w, const struct kc_network *net, FILE *out)
+{
+	const char *part = kc_network_part(net, w);
+
+	fprintf(out, "as %s: matches%s%s, width %.4g\n", net->name, part[0] ? " under " : "", part,
+		kc_network_width(net, w));
+	return kc_network_check(net, w, out);
+}
+
 int kc_inspect(const struct kc_weights *w, FILE *out)
 {
 	const struct kc_network *own = kc_network_recognise(w);
@@ -240,16 +266,13 @@ int kc_inspect(const struct kc_weights *w, FILE *out)
 		char *lists;
 		int n = kc_compare(w, net, &lists);
 
-		if (n < 0)
-			free(lists);
-		KC_TRY(n);
-		if (!n)
-			fprintf(out, "as %s: matches, width %.4g\n", net->name,
-				kc_network_width(net, w));
-		else
+		if (n > 0)
 			fprintf(out, "as %s: %d differences%s\n%s", net->name, n,
 				net == own ? ":" : "", net == own ? lists : "");
 		free(lists);
+		if (!n)
+			n = put_match(w, net, out);
+		KC_TRY(n);
 	}
 	return 0;
 }

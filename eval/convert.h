@@ -18,13 +18,14 @@ struct kc_converted {
 /*
  * The counters num_batches_tracked become the integers that PyTorch keeps them as.
  * half: floating-point tensors become float16; KC_ENUMERIC names a value that is too large.
+ * part: only tensors whose bare name begins so, without it ("" for all).
  * Items borrow from the file, which must stay open.  KC_EFORMAT: a bare name occurs twice.
  */
-int kc_convert(const struct kc_weights *, bool half, struct kc_converted *);
+int kc_convert(const struct kc_weights *, const char *part, bool half, struct kc_converted *);
 void kc_converted_release(struct kc_converted *);
 
 /*
- * How many parameters of the network the file lacks, tensors it has beyond, and shapes that
+ * How many parameters of the network (or of it as a part of TCVC) the file lacks, tensors it has beyond, and shapes that
  * differ; *lists becomes a text of one line each, to be freed, empty when all match.
  */
 int kc_compare(const struct kc_weights *, const struct kc_network *, char **lists);

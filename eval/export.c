@@ -71,7 +71,7 @@ static void usage(FILE *f)
 			fprintf(f, "%s%s", i ? "|" : "", formats[i].name);
 	fputs("; else what the ending of -o says\n"
 	      "  --half             floating-point numbers as float16\n"
-	      "  --network NAME     whose weights they must be: ",
+	      "  --network NAME     whose weights they must be, also as a part of TCVC's: ",
 	      f);
 	for (const struct kc_network *n = kc_networks; n->name; n++)
 		fprintf(f, "%s%s", n == kc_networks ? "" : "|", n->name);
@@ -169,7 +169,9 @@ static int convert(const struct arguments *a, const struct kc_weights *w, const 
 	int rc;
 
 	KC_TRY(check_network(&j));
-	KC_TRY(kc_convert(w, a->half, &j.tensors));
+	if (j.network && !a->loose)
+		KC_TRY(kc_network_check(j.network, w, stdout));
+	KC_TRY(kc_convert(w, j.network ? kc_network_part(j.network, w) : "", a->half, &j.tensors));
 	rc = f->save(&j);
 	if (rc >= 0)
 		printf("%s: %zu tensors of %s, %s\n", a->output, j.tensors.n,

@@ -5,6 +5,8 @@
 #include "models/flownet2.h"
 #include "models/siggraph17.h"
 #include "models/tcvc.h"
+#include "models/width.h"
+#include "weights/load.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,11 +45,22 @@ static void build_flownet2(struct kc_model *m, double width)
 	kc_flownet2(m, image(m, "first", 1, 3), image(m, "second", 1, 3), 1, 0);
 }
 
+static int check_eccv16(const struct kc_params *params, FILE *out)
+{
+	struct kc_eccv16_weights m;
+
+	KC_TRY(kc_eccv16_check(params, &m));
+	fprintf(out, "eccv16: model_out is the table of bin centres within %.2g; model8.6 varies by "
+		"%.3g between bins (2.6 times as much with the temperature inside as without)\n",
+		m.decoder_error, m.sharpness);
+	return 0;
+}
+
 const struct kc_network kc_networks[] = {
-	{"tcvc", "weigting.conv1.weight", "flow.", 196, build_tcvc},
-	{"siggraph17", "model10.1.weight", NULL, 128, build_siggraph17},
-	{"eccv16", "model_out.weight", NULL, 0, build_eccv16},
-	{"flownet2", "flownetfusion.conv0.0.weight", NULL, 0, build_flownet2},
+	{"tcvc", "weigting.conv1.weight", "flow.", 196, build_tcvc, NULL},
+	{"siggraph17", "model10.1.weight", NULL, 128, build_siggraph17, NULL},
+	{"eccv16", "model_out.weight", NULL, 0, build_eccv16, check_eccv16},
+	{"flownet2", "flownetfusion.conv0.0.weight", NULL, 0, build_flownet2, NULL},
 	{0},
 };
 
@@ -74,21 +87,51 @@ const struct kc_network *kc_network_recognise(const struct kc_weights *w)
 	return NULL;
 }
 
+static bool has_part(const struct kc_network *n, const struct kc_weights *w, const char *part)
+{
+	char name[128];
+
+	snprintf(name, sizeof name, "%s%s", part, n->sign);
+	return kc_weights_has(w, name);
+}
+
+const char *kc_network_part(const struct kc_network *n, const struct kc_weights *w)
+{
+	static const char *const parts[] = {"", "fea_key.", "flow."};
+
+	for (size_t i = 0; i < KC_COUNT(parts); i++)
+		if (has_part(n, w, parts[i]))
+			return parts[i];
+	return "";
+}
+
+/* The roundest factor that makes `have` channels out of `full` (models/width.h). */
+static double guess_width(int64_t have, int full)
+{
+	static const int parts[] = {1, 2, 4, 8, 16, 10, 20, 32, 64, 100};
+
+	for (size_t i = 0; i < KC_COUNT(parts); i++)
+		for (int k = 1; k <= parts[i]; k++)
+			if (16 * k >= parts[i] && kc_width((double)k / parts[i], full) == have)
+				return (double)k / parts[i];
+	return 1;
+}
+
 double kc_network_width(const struct kc_network *n, const struct kc_weights *w)
 {
 	const char *text = kc_weights_note(w, "width");
 	double width = text ? strtod(text, NULL) : 0;
 	const struct kc_st_tensor *t;
+	char name[128];
 
 	if (!n->channels)
 		return 1;
 	if (width >= 0.0625 && width <= 1)
 		return width;
-	if (kc_weights_find(w, n->sign, &t) < 0 || !t || t->ndim < 1)
+	snprintf(name, sizeof name, "%s%s", kc_network_part(n, w), n->sign);
+	if (kc_weights_find(w, name, &t) < 0 || !t || t->ndim < 1)
 		return 1;
-	/* Rounded up to multiples of 8, so the largest factor that gives the shape. */
-	width = (double)t->dim[0] / n->channels;
-	return KC_MIN(KC_MAX(width, 0.0625), 1);
+	return guess_width(t->dim[0], n->channels);
 }
 
 int kc_network_params(const struct kc_network *n, double width, struct kc_params **out)
@@ -108,5 +151,36 @@ int kc_network_params(const struct kc_network *n, double width, struct kc_params
 		kc_params_free(params);
 	else
 		*out = params;
+	return rc;
+}
+
+static int check(const struct kc_network *n, const struct kc_weights *w, struct kc_params *params,
+		 FILE *out)
+{
+	struct kc_load_dest *d = kc_calloc(params->n, sizeof *d);
+	int rc = d ? kc_params_alloc(params, false, false) : KC_ENOMEM;
+
+	for (size_t i = 0; i < params->n && rc >= 0; i++) {
+		const struct kc_param *p = params->v[i];
+
+		d[i] = (struct kc_load_dest){p->name, p->type.ndim, p->type.dim,
+					     kc_param_master(p).data};
+	}
+	if (rc >= 0)
+		rc = kc_load_tensors(w, d, params->n, KC_LOAD_COMPLETE, NULL);
+	free(d);
+	return rc < 0 ? rc : n->check(params, out);
+}
+
+int kc_network_check(const struct kc_network *n, const struct kc_weights *w, FILE *out)
+{
+	struct kc_params *params;
+	int rc;
+
+	if (!n->check)
+		return 0;
+	KC_TRY(kc_network_params(n, kc_network_width(n, w), &params));
+	rc = check(n, w, params, out);
+	kc_params_free(params);
 	return rc;
 }

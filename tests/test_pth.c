@@ -289,7 +289,7 @@ static const char *rewrite(const char *path, const char *name,
 
 	if (!KC_CHECK_OK(kc_weights_open(path, &a)))
 		return out;
-	if (KC_CHECK_OK(kc_convert(&a, false, &c))) {
+	if (KC_CHECK_OK(kc_convert(&a, "", false, &c))) {
 		KC_CHECK_OK(save(out, c.items, c.n, c.notes, c.n_notes));
 		if (KC_CHECK_OK(kc_weights_open(out, &b))) {
 			check_equal(&a, &b);
@@ -358,21 +358,25 @@ static void test_crc(void)
 			 kc_zip_crc(0, bytes, 100));
 }
 
-/* Fills a network by formula and describes it as items. */
+/* Fills a network, but for FlowNet 2.0 inside it, by formula and describes it as items. */
 static int make_network(const struct kc_network *net, struct kc_params *p, struct kc_st_item *items)
 {
+	int n = 0;
+
 	for (size_t i = 0; i < p->n; i++) {
 		const struct kc_param *v = p->v[i];
 		const struct kc_formula f = {.net = net->name, .name = v->name, .kind = v->kind,
 					     .ndim = v->type.ndim, .dim = v->type.dim,
 					     .stride = v->stride};
 
+		if (!strncmp(v->name, "flow.", 5))
+			continue;
 		KC_TRY(kc_formula_fill_f32(&f, kc_param_master(v).data));
-		items[i] = (struct kc_st_item){v->name, KC_ST_F32, v->type.ndim, {0},
+		items[n] = (struct kc_st_item){v->name, KC_ST_F32, v->type.ndim, {0},
 					       kc_param_master(v).data};
-		memcpy(items[i].dim, v->type.dim, (size_t)v->type.ndim * sizeof items[i].dim[0]);
+		memcpy(items[n++].dim, v->type.dim, (size_t)v->type.ndim * sizeof v->type.dim[0]);
 	}
-	return 0;
+	return n;
 }
 
 /* A whole network goes through a .pth, strictly and bit for bit, and is recognised. */
@@ -393,7 +397,7 @@ static void test_network(void)
 	items = kc_calloc(p->n, sizeof *items);
 	d = kc_calloc(p->n, sizeof *d);
 	x = kc_calloc(p->count, sizeof *x);
-	KC_CHECK_OK(make_network(net, p, items));
+	KC_CHECK(make_network(net, p, items) == (int)p->n);
 	KC_CHECK_OK(kc_pth_save(path, items, p->n, NULL, 0));
 	for (size_t i = 0; i < p->n; i++)
 		d[i] = (struct kc_load_dest){p->v[i]->name, p->v[i]->type.ndim, p->v[i]->type.dim,
@@ -417,6 +421,51 @@ static void test_network(void)
 	kc_params_free(p);
 }
 
+static void check_parts(const struct kc_weights *w)
+{
+	const struct kc_network *tcvc = kc_network_named("tcvc");
+	const struct kc_network *key = kc_network_named("siggraph17");
+	struct kc_converted c;
+	char *lists;
+
+	KC_CHECK(kc_network_recognise(w) == tcvc && !kc_network_part(tcvc, w)[0]);
+	KC_CHECK(!strcmp(kc_network_part(key, w), "fea_key."));
+	KC_CHECK(kc_network_width(tcvc, w) == 0.0625 && kc_network_width(key, w) == 0.0625);
+	KC_CHECK(kc_compare(w, tcvc, &lists) == 0);
+	free(lists);
+	KC_CHECK(kc_compare(w, key, &lists) == 0);
+	free(lists);
+	if (!KC_CHECK_OK(kc_convert(w, "fea_key.", false, &c)))
+		return;
+	KC_CHECK(c.n == 107 && c.n < w->n && !strncmp(c.items[0].name, "model", 5));
+	kc_converted_release(&c);
+}
+
+/* TCVC without FlowNet 2.0 is whole, and its keyframe network is a network of its own. */
+static void test_parts(void)
+{
+	const struct kc_network *net = kc_network_named("tcvc");
+	const char *path = kc_test_path("tcvc.pth");
+	struct kc_st_item *items;
+	struct kc_params *p;
+	struct kc_weights w;
+	int n;
+
+	if (!KC_CHECK_OK(kc_network_params(net, 0.0625, &p)) ||
+	    !KC_CHECK_OK(kc_params_alloc(p, false, false)))
+		return;
+	items = kc_calloc(p->n, sizeof *items);
+	n = make_network(net, p, items);
+	KC_CHECK(n > 107 && n < (int)p->n);
+	KC_CHECK_OK(kc_pth_save(path, items, (size_t)n, NULL, 0));
+	if (KC_CHECK_OK(kc_weights_open(path, &w))) {
+		check_parts(&w);
+		kc_weights_close(&w);
+	}
+	free(items);
+	kc_params_free(p);
+}
+
 static void test_half(void)
 {
 	static const float values[] = {1, -2.5f, 65504, 5.9604645e-8f, 2.9802322e-8f,
@@ -430,7 +479,7 @@ static void test_half(void)
 
 	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
 	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
-		KC_CHECK_OK(kc_convert(&w, true, &c));
+		KC_CHECK_OK(kc_convert(&w, "", true, &c));
 		KC_CHECK(c.items[0].dtype == KC_ST_F16);
 		for (int i = 0; i < 10; i++)
 			if (((const uint16_t *)c.items[0].data)[i] != halves[i])
@@ -442,7 +491,7 @@ static void test_half(void)
 	item = (struct kc_st_item){"bn.num_batches_tracked", KC_ST_F32, 0, {0}, &large};
 	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
 	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
-		KC_CHECK_OK(kc_convert(&w, true, &c));
+		KC_CHECK_OK(kc_convert(&w, "", true, &c));
 		KC_CHECK(c.items[0].dtype == KC_ST_I64 && *(const int64_t *)c.items[0].data == 65520);
 		kc_converted_release(&c);
 		kc_weights_close(&w);
@@ -450,7 +499,7 @@ static void test_half(void)
 	item.name = "w";
 	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
 	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
-		KC_CHECK_ERR(kc_convert(&w, true, &c), KC_ENUMERIC, "too large for float16");
+		KC_CHECK_ERR(kc_convert(&w, "", true, &c), KC_ENUMERIC, "too large for float16");
 		kc_weights_close(&w);
 	}
 }
@@ -483,6 +532,7 @@ const struct kc_test kc_tests_pth[] = {
 	{"every type", test_all_dtypes},
 	{"checksum of zip", test_crc},
 	{"a whole network", test_network},
+	{"parts of a network", test_parts},
 	{"half precision", test_half},
 	{"every failing allocation", test_memory_faults},
 	{0}};
