@@ -25,8 +25,9 @@ int kc_convert(const struct kc_weights *, const char *part, bool half, struct kc
 void kc_converted_release(struct kc_converted *);
 
 /*
- * How many parameters of the network (or of it as a part of TCVC) the file lacks, tensors it has beyond, and shapes that
- * differ; *lists becomes a text of one line each, to be freed, empty when all match.
+ * How many parameters of the network (or of it as a part of TCVC) the file lacks, tensors it
+ * has beyond, and shapes that differ; *lists becomes a text of one line each, to be freed,
+ * empty when all match.
  */
 int kc_compare(const struct kc_weights *, const struct kc_network *, char **lists);
 

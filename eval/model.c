@@ -135,8 +135,9 @@ static int load_key_net(const struct kc_weights *f, struct kc_params *s,
 	return load_part(f, s, &inside);
 }
 
-static int load_all(const struct kc_weights *f, struct kc_params *s, const struct kc_colorizer_args *a,
-		    const struct kc_model_files *files, struct kc_model_about *about)
+static int load_all(const struct kc_weights *f, struct kc_params *s,
+		    const struct kc_colorizer_args *a, const struct kc_model_files *files,
+		    struct kc_model_about *about)
 {
 	static const struct part heads = {"", "", "TCVC"}, frames = {"", "", "siggraph17"};
 	static const struct part flow_inside = {"flow.", "", "FlowNet2"};

@@ -50,8 +50,8 @@ static int check_eccv16(const struct kc_params *params, FILE *out)
 	struct kc_eccv16_weights m;
 
 	KC_TRY(kc_eccv16_check(params, &m));
-	fprintf(out, "eccv16: model_out is the table of bin centres within %.2g; model8.6 varies by "
-		"%.3g between bins (2.6 times as much with the temperature inside as without)\n",
+	fprintf(out, "eccv16: model_out is the table of bin centres within %.2g; model8.6 varies "
+		"by %.3g between bins (2.6 times as much with the temperature inside as without)\n",
 		m.decoder_error, m.sharpness);
 	return 0;
 }

@@ -12,7 +12,7 @@ struct kc_network {
 	const char *name;               /* "siggraph17" */
 	const char *sign;               /* a parameter that no other network has */
 	const char *optional;           /* prefix of parameters that its files may lack, or NULL */
-	int channels;                   /* of the sign's first dimension at width 1; 0: fixed width */
+	int channels;                   /* of the sign at width 1; 0: the width is fixed */
 	void (*build)(struct kc_model *, double width);
 	/* What importing must look at, told in a line on out; NULL: nothing. */
 	int (*check)(const struct kc_params *, FILE *out);

@@ -206,7 +206,8 @@ static void test_missing(void)
 	struct kc_weights f;
 
 	for (size_t i = 0; i < KC_COUNT(names); i++)
-		KC_CHECK_ERR(kc_weights_open(kc_test_path(names[i][0]), &f), KC_ENOENT, names[i][1]);
+		KC_CHECK_ERR(kc_weights_open(kc_test_path(names[i][0]), &f), KC_ENOENT,
+			     names[i][1]);
 	KC_CHECK(!strstr(kc_errmsg(), "published"));
 }
 

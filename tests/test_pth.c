@@ -492,7 +492,8 @@ static void test_half(void)
 	KC_CHECK_OK(kc_pth_save(kc_test_path("a.pth"), &item, 1, NULL, 0));
 	if (KC_CHECK_OK(kc_weights_open(kc_test_path("a.pth"), &w))) {
 		KC_CHECK_OK(kc_convert(&w, "", true, &c));
-		KC_CHECK(c.items[0].dtype == KC_ST_I64 && *(const int64_t *)c.items[0].data == 65520);
+		KC_CHECK(c.items[0].dtype == KC_ST_I64);
+		KC_CHECK(*(const int64_t *)c.items[0].data == 65520);
 		kc_converted_release(&c);
 		kc_weights_close(&w);
 	}

@@ -150,7 +150,7 @@ static int locate(const struct reader *r, struct kc_zip_entry *e, uint64_t begin
 static int read_entry(const struct reader *r, const unsigned char *p, size_t left,
 		      struct kc_zip_entry *e, size_t *used)
 {
-	uint64_t stored, size, begin, *fields[] = {&size, &stored, &begin};
+	uint64_t size = 0, stored = 0, begin = 0, *fields[] = {&size, &stored, &begin};
 	size_t extra;
 
 	if (left < CENTRAL || memcmp(p, "PK\1\2", 4))
