@@ -1,5 +1,6 @@
 /* bin/export: weights from any format that is read into another one; see usage below. */
 #include "eval/convert.h"
+#include "eval/export_onnx.h"
 #include "weights/h5.h"
 #include "weights/pth_write.h"
 #include "weights/seal.h"
@@ -13,7 +14,9 @@ enum { EXIT_FAILED = 1 };
 
 struct arguments {
 	const char *input, *output, *inspect, *format, *network;
-	bool half, loose, help;
+	bool half, loose, verify, help;
+	int level;                              /* of compression */
+	int height, width;                      /* of ONNX models that have a size */
 };
 
 /* What is to be written. */
@@ -42,7 +45,22 @@ static int save_h5(const struct job *j)
 {
 	const struct kc_converted *c = &j->tensors;
 
-	return kc_h5_save(j->a->output, c->items, c->n, c->notes, c->n_notes, 0);
+	return kc_h5_save(j->a->output, c->items, c->n, c->notes, c->n_notes, j->a->level);
+}
+
+static int save_onnx(const struct job *j)
+{
+	struct kc_export_onnx_args args = {.height = j->a->height, .width = j->a->width,
+					   .verify = j->a->verify};
+
+	if (!j->network)
+		return KC_FAIL(KC_ENOSUP, "%s: only known networks are written as ONNX",
+			       j->w->path);
+	if (j->a->half)
+		return KC_FAIL(KC_ENOSUP, "ONNX is written in float32 alone");
+	args.network = j->network->name;
+	args.factor = kc_network_width(j->network, j->w);
+	return kc_export_onnx(j->a->output, j->w, &args);
 }
 
 /* The formats that are written; one with several suffixes has several rows. */
@@ -55,6 +73,7 @@ static const struct format {
 	{"safetensors", ".safetensors", save_safetensors},
 	{"h5", ".h5", save_h5},
 	{"h5", ".hdf5", save_h5},
+	{"onnx", ".onnx", save_onnx},
 };
 
 static void usage(FILE *f)
@@ -71,6 +90,10 @@ static void usage(FILE *f)
 			fprintf(f, "%s%s", i ? "|" : "", formats[i].name);
 	fputs("; else what the ending of -o says\n"
 	      "  --half             floating-point numbers as float16\n"
+	      "  --compress LEVEL   h5: 1 to 9, the smallest; default not at all\n"
+	      "  --size HxW         onnx: of flownet2's frames, and for --verify; default 256x256\n"
+	      "  --verify           onnx: compare with ONNX Runtime, which needs node and its\n"
+	      "                     package onnxruntime-node (NODE_PATH)\n"
 	      "  --network NAME     whose weights they must be, also as a part of TCVC's: ",
 	      f);
 	for (const struct kc_network *n = kc_networks; n->name; n++)
@@ -91,15 +114,36 @@ static int bad_usage(const char *fmt, const char *what)
 	return EXIT_FAILED;
 }
 
+static bool parse_level(const char *text, int *level)
+{
+	*level = text[0] >= '1' && text[0] <= '9' && !text[1] ? text[0] - '0' : 0;
+	return *level > 0;
+}
+
+static bool parse_size(const char *text, struct arguments *a)
+{
+	char *end;
+	long h = strtol(text, &end, 10), w = *end == 'x' ? strtol(end + 1, &end, 10) : 0;
+
+	if (*end || h < 8 || w < 8 || h > 8192 || w > 8192 || h % 8 || w % 8)
+		return false;
+	a->height = (int)h;
+	a->width = (int)w;
+	return true;
+}
+
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	enum { FORMAT = 256, HALF, NETWORK, LOOSE, INSPECT };
+	enum { FORMAT = 256, HALF, NETWORK, LOOSE, INSPECT, COMPRESS, SIZE, VERIFY };
 	static const struct option longs[] = {
 		{"format", required_argument, NULL, FORMAT},
 		{"half", no_argument, NULL, HALF},
 		{"network", required_argument, NULL, NETWORK},
 		{"loose", no_argument, NULL, LOOSE},
 		{"inspect", required_argument, NULL, INSPECT},
+		{"compress", required_argument, NULL, COMPRESS},
+		{"size", required_argument, NULL, SIZE},
+		{"verify", no_argument, NULL, VERIFY},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -114,6 +158,15 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case NETWORK: a->network = optarg; break;
 		case LOOSE: a->loose = true; break;
 		case INSPECT: a->inspect = optarg; break;
+		case VERIFY: a->verify = true; break;
+		case COMPRESS:
+			if (!parse_level(optarg, &a->level))
+				return bad_usage("--compress: %s is not 1 to 9", optarg);
+			break;
+		case SIZE:
+			if (!parse_size(optarg, a))
+				return bad_usage("--size: %s is not HxW, multiples of 8", optarg);
+			break;
 		case 'h': a->help = true; break;
 		default: usage(stderr); return EXIT_FAILED;
 		}
@@ -193,7 +246,7 @@ static int run(const struct arguments *a, const struct format *f)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {0};
+	struct arguments a = {.height = 256, .width = 256};
 	const struct format *f = NULL;
 	int status = parse(argc, argv, &a);
 
@@ -209,6 +262,8 @@ int main(int argc, char **argv)
 			return a.format ? bad_usage("--format: %s is not known", a.format)
 					: bad_usage("%s: say --format, its ending tells none",
 						    a.output);
+		if (a.verify && f->save != save_onnx)
+			return bad_usage("--verify: %s is not run by others", f->name);
 	}
 	if (run(&a, f) >= 0)
 		return 0;
