@@ -9,32 +9,35 @@
  * chain: they stay float32 without making the chain so. */
 enum { SMALL = 1 << 13 };
 
-static bool is_neutral(const struct kc_plan *p, int v)
+/* What the value is repeated from, if it is. */
+static int before_broadcast(const struct kc_plan *p, int v)
 {
 	const struct kc_value *x = &p->values[v];
-	const struct kc_step *s;
 
-	if (!x->real || x->home == KC_HOME_CONSTANT || kc_numel(&x->buf.type) <= SMALL)
-		return true;
-	if (x->producer < 0)
-		return false;
-	s = &p->steps[x->producer];
-	return (s->op->flags & KC_OP_BROADCAST) && is_neutral(p, s->in[0]);
+	while (x->producer >= 0 && (p->steps[x->producer].op->flags & KC_OP_BROADCAST)) {
+		v = p->steps[x->producer].in[0];
+		x = &p->values[v];
+	}
+	return v;
 }
 
-/* bf16 where at least three quarters of the elements are: the two channels of a flow do not make
- * a wide concatenation float32, but a float32 operand does make a sum so. */
+/*
+ * bf16 where at least three quarters of the elements are: neither the two channels of a flow in
+ * a wide concatenation nor a mask that is repeated over channels make the result float32, but a
+ * float32 operand of a sum does.
+ */
 static int follow(const struct kc_plan *p, const struct kc_step *s)
 {
 	int64_t low = 0, all = 0;
 
 	for (int k = 0; k < s->n_in; k++) {
-		const struct kc_type *t = &p->values[s->in[k]].buf.type;
+		const struct kc_value *x = &p->values[before_broadcast(p, s->in[k])];
+		int64_t n = kc_numel(&x->buf.type);
 
-		if (is_neutral(p, s->in[k]))
+		if (!x->real || x->home == KC_HOME_CONSTANT || n <= SMALL)
 			continue;
-		all += kc_numel(t);
-		low += t->dtype == KC_BF16 ? kc_numel(t) : 0;
+		all += n;
+		low += x->buf.type.dtype == KC_BF16 ? n : 0;
 	}
 	return low > 0 && 4 * low >= 3 * all ? KC_BF16 : KC_F32;
 }
@@ -52,7 +55,8 @@ static int output_dtype(const struct kc_plan *p, const struct kc_step *s, const 
 	const struct kc_value *first = s->n_in ? &p->values[s->in[0]] : NULL;
 
 	switch (s->op->precision) {
-	case KC_PREC_LOW: return s->op->flags & KC_OP_OUT_FULL ? KC_F32 : KC_BF16;
+	case KC_PREC_LOW:
+		return (s->op->flags & KC_OP_OUT_FULL) || is_narrow(y) ? KC_F32 : KC_BF16;
 	case KC_PREC_FIRST: return first && first->real ? first->buf.type.dtype : KC_F32;
 	case KC_PREC_FOLLOW:
 		if (s->op->flags & (KC_OP_BROADCAST | KC_OP_VIEW))
