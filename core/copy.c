@@ -144,9 +144,11 @@ static void move_plane(const struct plane *p, const struct kc_buf *dst, int64_t 
 									 src->type.dtype);
 
 	if (move)
-		move(p, (char *)dst->data + to * (int64_t)kc_dtype_size((enum kc_dtype)dst->type.dtype),
+		move(p,
+		     (char *)dst->data +
+			     to * (int64_t)kc_dtype_size((enum kc_dtype)dst->type.dtype),
 		     (const char *)src->data +
-		     from * (int64_t)kc_dtype_size((enum kc_dtype)src->type.dtype));
+			     from * (int64_t)kc_dtype_size((enum kc_dtype)src->type.dtype));
 	else
 		move_any(p, dst, to, src, from);
 }
@@ -181,7 +183,8 @@ void kc_copy(const struct kc_buf *dst, const struct kc_buf *src)
 {
 	struct moves outer = moves_of(dst, src);
 	struct plane p = innermost(&outer);
-	int64_t rows = KC_MAX(1, PIECE / KC_MAX(p.n, 1)), pieces = (p.m + rows - 1) / rows, planes = 1;
+	int64_t rows = KC_MAX(1, PIECE / KC_MAX(p.n, 1)), pieces = (p.m + rows - 1) / rows,
+		planes = 1;
 
 	KC_ASSERT(kc_same_dims(&dst->type, &src->type));
 	for (int i = 0; i < outer.n; i++)

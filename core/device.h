@@ -15,7 +15,7 @@ enum { KC_MAX_PACK = 3 };
 
 /* An input that a kernel wants in a form of its own: packed weights. */
 struct kc_pack {
-	int input;              /* which input of the step; its buffer arrives packed, type unchanged */
+	int input; /* which input of the step; its buffer arrives packed, type unchanged */
 	size_t bytes;           /* of the packed form */
 	char key[64];           /* equal keys over the same value share one packed copy */
 	/* Writes the packed form; runs whenever the source changes. */
@@ -43,7 +43,7 @@ struct kc_kernel {
 	const struct kc_op *op;
 	const char *name;
 	bool (*fits)(const struct kc_step_info *);
-	int (*prepare)(struct kc_step_info *);          /* may be NULL; KC_ENOSUP: try the next row */
+	int (*prepare)(struct kc_step_info *); /* may be NULL; KC_ENOSUP: try the next row */
 	int (*run)(const struct kc_call *);             /* no allocation, no lookup */
 	void (*release)(void *prepared);                /* may be NULL */
 };

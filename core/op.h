@@ -11,17 +11,17 @@
 
 /* What the plan may do with an operator. */
 enum {
-	KC_OP_LEAF = 1,         /* no inputs: input, parameter, constant */
-	KC_OP_NONDIFF = 2,      /* gradient is zero by definition (masks, rounding, encodings) */
-	KC_OP_RANDOM = 4,       /* never merged with an equal node */
-	KC_OP_STATE = 8,        /* writes parameters, moments, statistics; never merged or pruned */
-	KC_OP_POINTWISE = 16,   /* element i of the output from element i of the inputs */
-	KC_OP_VIEW = 32,        /* output may alias input 0 (`view` says where) */
-	KC_OP_CHEAP = 64,       /* cheaper to run again than to keep (concat, cast, expand) */
-	KC_OP_INPLACE = 128,    /* may write its output over input 0 of the same size */
-	KC_OP_BROADCAST = 256,  /* input 0 repeated along dimensions of size 1, aligned at the right:
-				 * the plan makes it a view with strides of 0 */
-	KC_OP_OUT_FULL = 512    /* with KC_PREC_LOW: the output is float32 all the same */
+	KC_OP_LEAF = 1,	       /* no inputs: input, parameter, constant */
+	KC_OP_NONDIFF = 2,     /* gradient is zero by definition (masks, rounding, encodings) */
+	KC_OP_RANDOM = 4,      /* never merged with an equal node */
+	KC_OP_STATE = 8,       /* writes parameters, moments, statistics; never merged or pruned */
+	KC_OP_POINTWISE = 16,  /* element i of the output from element i of the inputs */
+	KC_OP_VIEW = 32,       /* output may alias input 0 (`view` says where) */
+	KC_OP_CHEAP = 64,      /* cheaper to run again than to keep (concat, cast, expand) */
+	KC_OP_INPLACE = 128,   /* may write its output over input 0 of the same size */
+	KC_OP_BROADCAST = 256, /* input 0 repeated along dimensions of size 1, aligned at the right:
+				* the plan makes it a view with strides of 0 */
+	KC_OP_OUT_FULL = 512   /* with KC_PREC_LOW: the output is float32 all the same */
 };
 
 /* How the precision pass treats an operator in a bf16 plan. */
@@ -94,7 +94,8 @@ struct kc_op {
 	void (*ref)(const struct kc_call *);
 	double (*flops)(const struct kc_node *);
 	/* VIEW: offset in elements into input 0 of output k, if that is possible; -1 if not. */
-	int64_t (*view)(const void *attr, const struct kc_buf *in, const struct kc_type *out, int k);
+	int64_t (*view)(const void *attr, const struct kc_buf *in, const struct kc_type *out,
+			int k);
 	/* The reverse of a view: offset in elements of input k inside the (dense) output, if the
 	 * operator only puts its inputs one behind the other in memory; -1 if not. */
 	int64_t (*join)(const void *attr, const struct kc_buf *out, const struct kc_buf *in, int k);

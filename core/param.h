@@ -40,7 +40,7 @@ struct kc_params {
 	enum kc_dtype dtype;            /* KC_F32 or KC_F64 */
 	struct kc_param **v;            /* in order of appearance */
 	size_t n, room;
-	size_t count, trainable;        /* elements in all, and in the trainable range [0, trainable) */
+	size_t count, trainable; /* elements in all, and in the trainable range [0, trainable) */
 	void *master;                   /* count elements */
 	void *grad, *moment1, *moment2; /* trainable elements each */
 	void *moment_max;               /* of amsgrad, or NULL */

@@ -30,7 +30,8 @@ void kc_plan_free(struct kc_plan *);
 
 /* The fixed slot of an input: channels-last, dtype of the plan.  Write it before a run. */
 int kc_plan_slot(struct kc_plan *, const struct kc_tensor *input, struct kc_buf *);
-/* Converts from any buffer of the same dimensions into the slot.  An input that the plan does not use is ignored. */
+/* Converts from any buffer of the same dimensions into the slot.  An input that the plan does not
+ * use is ignored. */
 int kc_plan_feed(struct kc_plan *, const struct kc_tensor *input, const struct kc_buf *);
 int kc_plan_run(struct kc_plan *);
 /* Converts a fetched value into any buffer of the same dimensions. */

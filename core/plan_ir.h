@@ -94,7 +94,8 @@ int kc_ir_find(const struct kc_plan *, const struct kc_tensor *);
 int kc_ir_root(const struct kc_plan *, int v);
 /* Sorts the steps by their order and drops the dead ones. */
 int kc_ir_sort(struct kc_plan *);
-void kc_ir_trace(const struct kc_plan *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+void kc_ir_trace(const struct kc_plan *, const char *fmt, ...)
+	__attribute__((format(printf, 2, 3)));
 
 /* The passes, in order. */
 int kc_pass_import(struct kc_plan *, struct kc_tensor *const *fetch, int n);  /* prunes, too */

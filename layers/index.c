@@ -134,7 +134,8 @@ static int infer_take(struct kc_infer *f)
 
 	*y = f->in[0]->type;
 	if (a->axis < 0 || a->axis >= y->ndim)
-		return KC_FAIL(KC_ESHAPE, "axis %lld of %d dimensions", (long long)a->axis, y->ndim);
+		return KC_FAIL(KC_ESHAPE, "axis %lld of %d dimensions", (long long)a->axis,
+			       y->ndim);
 	y->dim[a->axis] = 1;
 	return f->n_in > 1 ? check_index(&f->in[1]->type, y) : 0;
 }
@@ -213,7 +214,8 @@ static struct kc_index_attr index_attr(const struct kc_tensor *x, int axis)
 	return (struct kc_index_attr){axis, fits ? x->type.dim[axis] : 0};
 }
 
-struct kc_tensor *kc_take(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *index, int axis)
+struct kc_tensor *kc_take(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *index,
+			  int axis)
 {
 	struct kc_index_attr a = index_attr(x, axis);
 

@@ -155,9 +155,9 @@ const struct kc_op kc_op_optimizer = {
 };
 
 /* Applies the operator to the gradients and what follows them; keeps the list of parameters. */
-static struct kc_tensor *apply_store(struct kc_graph *g, const struct kc_op *op, struct store_attr *a,
-				     struct kc_tensor *const *grads, struct kc_tensor *const *more,
-				     int n_more)
+static struct kc_tensor *apply_store(struct kc_graph *g, const struct kc_op *op,
+				     struct store_attr *a, struct kc_tensor *const *grads,
+				     struct kc_tensor *const *more, int n_more)
 {
 	int n = (int)a->n;
 	struct kc_tensor **in = kc_calloc((size_t)(n + n_more), sizeof(struct kc_tensor *)), *out;
@@ -181,7 +181,10 @@ struct kc_tensor *kc_optimizer_step(struct kc_graph *g, struct kc_params *store,
 				    int n, struct kc_tensor *hyper, struct kc_tensor *scale,
 				    struct kc_tensor *finite)
 {
-	struct store_attr a = {.store = store, .params = params, .n = n, .with_scale = scale != NULL,
+	struct store_attr a = {.store = store,
+			       .params = params,
+			       .n = n,
+			       .with_scale = scale != NULL,
 			       .with_finite = finite != NULL};
 	struct kc_tensor *more[3] = {hyper};
 	int n_more = 1;
@@ -311,5 +314,6 @@ struct kc_tensor *kc_assign(struct kc_graph *g, struct kc_param *p, struct kc_te
 {
 	struct assign_attr a = {p, finite != NULL};
 
-	return kc_apply(g, &kc_op_assign, &a, (struct kc_tensor *[]){value, finite}, finite ? 2 : 1);
+	return kc_apply(g, &kc_op_assign, &a, (struct kc_tensor *[]){value, finite},
+			finite ? 2 : 1);
 }

@@ -221,7 +221,8 @@ static struct kc_tensor *apply_repeated(struct kc_graph *g, enum kc_pw op, doubl
 			return in[i];
 	if (common_type(in, n, &t) < 0)
 		return kc_graph_fail(g, "%s: shapes %s and %s do not fit", kc_pw_ops[op].name,
-				     kc_dims_text(&in[0]->type, a), kc_dims_text(&in[n - 1]->type, b));
+				     kc_dims_text(&in[0]->type, a),
+				     kc_dims_text(&in[n - 1]->type, b));
 	for (int i = 0; i < n; i++)
 		in[i] = kc_expand_to(g, in[i], &t);
 	return kc_apply(g, &kc_pw_ops[op], &(struct kc_pw_attr){p, q}, in, n);
@@ -304,7 +305,8 @@ struct kc_tensor *kc_abs(struct kc_graph *g, struct kc_tensor *x)
 	return kc_pw1(g, KC_PW_abs, 0, 0, x);
 }
 
-struct kc_tensor *kc_activate(struct kc_graph *g, struct kc_tensor *x, enum kc_act act, double slope)
+struct kc_tensor *kc_activate(struct kc_graph *g, struct kc_tensor *x, enum kc_act act,
+			      double slope)
 {
 	switch (act) {
 	case KC_RELU: return kc_relu(g, x);

@@ -48,9 +48,16 @@ static void ref_flip(const struct kc_call *c)
 }
 
 const struct kc_op kc_op_flip = {
-	.name = "flip", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FIRST,
-	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows, .n_attrs = KC_COUNT(axis_rows),
-	.infer = infer_flip, .grad = grad_flip, .ref = ref_flip,
+	.name = "flip",
+	.n_in_min = 1,
+	.n_in_max = 1,
+	.precision = KC_PREC_FIRST,
+	.attr_size = sizeof(struct kc_axis_attr),
+	.attrs = axis_rows,
+	.n_attrs = KC_COUNT(axis_rows),
+	.infer = infer_flip,
+	.grad = grad_flip,
+	.ref = ref_flip,
 };
 
 struct kc_tensor *kc_flip(struct kc_graph *g, struct kc_tensor *x, int axis)
@@ -108,7 +115,8 @@ static void ref_concat(const struct kc_call *c)
 }
 
 /* Where input k lies when all dimensions in front of the axis are 1: one behind the other. */
-static int64_t join_concat(const void *attr, const struct kc_buf *out, const struct kc_buf *in, int k)
+static int64_t join_concat(const void *attr, const struct kc_buf *out, const struct kc_buf *in,
+			   int k)
 {
 	int axis = (int)((const struct kc_axis_attr *)attr)->axis;
 	int64_t at = 0;
@@ -135,9 +143,17 @@ static const char *onnx_concat(struct kc_onnx *x, const struct kc_tensor *t)
 }
 
 const struct kc_op kc_op_concat = {
-	.name = "concat", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_CHEAP,
-	.attr_size = sizeof(struct kc_axis_attr), .attrs = axis_rows, .n_attrs = KC_COUNT(axis_rows),
-	.infer = infer_concat, .grad = grad_concat, .ref = ref_concat, .join = join_concat,
+	.name = "concat",
+	.n_in_min = 1,
+	.n_in_max = -1,
+	.flags = KC_OP_CHEAP,
+	.attr_size = sizeof(struct kc_axis_attr),
+	.attrs = axis_rows,
+	.n_attrs = KC_COUNT(axis_rows),
+	.infer = infer_concat,
+	.grad = grad_concat,
+	.ref = ref_concat,
+	.join = join_concat,
 	.onnx = onnx_concat,
 };
 
@@ -160,9 +176,11 @@ static int check_slice(const struct kc_slice_attr *a, const struct kc_type *t)
 	KC_TRY(check_axis(t, a->axis));
 	if (a->start < 0 || a->count < 1 || a->step < 1 ||
 	    a->start + (a->count - 1) * a->step >= a->size)
-		return KC_FAIL(KC_ESHAPE, "%lld elements from %lld on in steps of %lld are not in an "
-			       "axis of %lld", (long long)a->count, (long long)a->start,
-			       (long long)a->step, (long long)a->size);
+		return KC_FAIL(KC_ESHAPE,
+			       "%lld elements from %lld on in steps of %lld are not in an "
+			       "axis of %lld",
+			       (long long)a->count, (long long)a->start, (long long)a->step,
+			       (long long)a->size);
 	return 0;
 }
 
@@ -339,7 +357,8 @@ const struct kc_op kc_op_split = {
 
 void kc_split(struct kc_graph *g, struct kc_tensor *x, int axis, int n, struct kc_tensor **out)
 {
-	struct kc_tensor *first = kc_apply(g, &kc_op_split, &(struct kc_split_attr){axis, n}, &x, 1);
+	struct kc_tensor *first =
+		kc_apply(g, &kc_op_split, &(struct kc_split_attr){axis, n}, &x, 1);
 
 	for (int k = 0; k < n; k++)
 		out[k] = kc_output(first, k);

@@ -150,7 +150,8 @@ static void overwrite(const char *path, const char *bytes, size_t size)
 	KC_CHECK(f && !fclose(f));
 }
 
-/* Flips a bit of each byte of a file in turn: the checkpoint must be refused, the older one used. */
+/* Flips a bit of each byte of a file in turn: the checkpoint must be refused, the older one used.
+ */
 static void check_damage(const char *dir, const char *name)
 {
 	const char *path = kc_test_path(name);

@@ -124,7 +124,8 @@ static void check_rule(const struct kc_st *st, const struct rule *r, enum kc_dty
 	bench_open(&b, dtype, 7);
 	if (r->args.amsgrad)
 		KC_CHECK_OK(kc_params_alloc_max(b.store));
-	b.done = kc_optimizer_step(b.g, b.store, &r->args, &b.grad, &b.p, 1, b.hyper, NULL, b.finite);
+	b.done = kc_optimizer_step(b.g, b.store, &r->args, &b.grad, &b.p, 1, b.hyper, NULL,
+				   b.finite);
 	set_param(&b, p, 7);
 	if (bench_plan(&b))
 		for (int s = 0; s < 5; s++) {
@@ -247,7 +248,8 @@ static void test_large(void)
 		step(&b, gr, .5, 1, 1);
 		for (int i = 0; i < N; i++)
 			if (param_at(&b, i) != i - .5 * (i % 7))
-				kc_test_fail(__FILE__, __LINE__, "element %d is %g", i, param_at(&b, i));
+				kc_test_fail(__FILE__, __LINE__, "element %d is %g", i,
+					     param_at(&b, i));
 	}
 	free(x);
 	free(gr);

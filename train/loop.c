@@ -91,8 +91,10 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_cpu_describe(),
 		   t->low ? "bf16" : "float32");
 	if (t->low && !r->device.fast_bf16)
-		kc_log_say(&r->log, "bf16 is slow on this machine; precision: auto takes float32 here");
-	kc_log_say(&r->log, "%zu parameters trained, %.2f GFLOP a step, %d plan steps, %.0f MB planned",
+		kc_log_say(&r->log,
+			   "bf16 is slow on this machine; precision: auto takes float32 here");
+	kc_log_say(&r->log,
+		   "%zu parameters trained, %.2f GFLOP a step, %d plan steps, %.0f MB planned",
 		   t->params->trainable, s.flops / 1e9, s.steps,
 		   (double)kc_run_planned_bytes(r) / 1e6);
 	if (resumed)

@@ -164,7 +164,8 @@ static int run_bands(const struct kc_call *call)
 		memset(image + top * g.w * g.channels, 0,
 		       (size_t)((end - top) * g.w * g.channels) * sizeof *image);
 		for (int64_t i = 0; i < x->type.dim[2]; i++)
-			s->vec->unwarp(&g, pixel(x, (n * x->type.dim[2] + i) * g.columns * g.channels),
+			s->vec->unwarp(&g,
+				       pixel(x, (n * x->type.dim[2] + i) * g.columns * g.channels),
 				       image, positions(call, n, i), i, top, end);
 	}
 	return 0;

@@ -254,6 +254,11 @@ static void tile(float *y, const float *a, const float *bt, int64_t step, int64_
 	memcpy(y, s, sizeof s);
 }
 
-const struct kc_vec_image KC_VEC(kc_vec_image) = {
-	.blend = blend, .warp = warp, .unwarp = unwarp, .add = add, .squares = squares, .keep_max = keep_max,
-	.softmax = softmax, .tile = tile};
+const struct kc_vec_image KC_VEC(kc_vec_image) = {.blend = blend,
+						  .warp = warp,
+						  .unwarp = unwarp,
+						  .add = add,
+						  .squares = squares,
+						  .keep_max = keep_max,
+						  .softmax = softmax,
+						  .tile = tile};
