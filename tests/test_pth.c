@@ -123,6 +123,32 @@ static void test_layouts(void)
 	kc_pth_close(&f);
 }
 
+/* How PyTorch 0.3 wrote a storage that is a part of another one: elements 2 to 5 of 6. */
+static void test_storage_view(void)
+{
+	static const char file[] =
+		"\x80\x02\x8a\x0al\xfc\x9c" "F\xf9 j\xa8P\x19.\x80\x02M\xe9\x03."
+		"\x80\x02}(X\x0d\0\0\0little_endian\x88u."
+		"\x80\x02}X\x01\0\0\0wctorch._utils\n_rebuild_tensor\n((X\x07\0\0\0storage"
+		"ctorch\nByteStorage\nX\x01\0\0\0" "0X\x03\0\0\0cpuK\x06(X\x01\0\0\0" "1K\x02K\x04"
+		"ttQK\x01K\x02\x85K\x01\x85tRs.\x80\x02]X\x01\0\0\0" "0a."
+		"\x06\0\0\0\0\0\0\0" "abcdef";
+	char copy[sizeof file];
+	struct kc_pth f;
+
+	if (!KC_CHECK_OK(kc_pth_open_memory("view", file, sizeof file - 1, &f)))
+		return;
+	KC_CHECK(f.n == 1 && f.tensors[0].bytes == 2 && !memcmp(f.tensors[0].data, "de", 2));
+	kc_pth_close(&f);
+	/* One element more than the view has: the byte behind the opcode K of its length. */
+	memcpy(copy, file, sizeof file);
+	for (size_t i = 0; i + 4 < sizeof copy; i++)
+		if (!memcmp(copy + i, "K\x04tt", 4))
+			copy[i + 1] = 5;
+	KC_CHECK_ERR(kc_pth_open_memory("view", copy, sizeof copy - 1, &f), KC_EFORMAT,
+		     "a view that leaves it");
+}
+
 static void test_state_dict(void)
 {
 	const struct kc_st_tensor *t;
@@ -525,6 +551,7 @@ static void test_memory_faults(void)
 const struct kc_test kc_tests_pth[] = {
 	{"files written by PyTorch", test_fixtures},
 	{"views share their storage", test_layouts},
+	{"parts of storages", test_storage_view},
 	{"the state dict is found", test_state_dict},
 	{"hostile files", test_hostile},
 	{"what is refused is named", test_names},

@@ -85,7 +85,7 @@ static int add_tensor(struct listing *l, const struct kc_pth_view *v)
 	*t = v->t;
 	t->name = name;
 	t->data = v->storage->data +
-		  (t->count ? v->offset * kc_st_dtype_size(t->dtype) : 0);
+		  (t->count ? (v->storage->first + v->offset) * kc_st_dtype_size(t->dtype) : 0);
 	return 0;
 }
 

@@ -163,6 +163,22 @@ static int check_key(const struct kc_pickle_value *v)
 	return 0;
 }
 
+/* (key, first, elements): before PyTorch 0.4, a storage could be a part of another one. */
+static int read_storage_view(const struct kc_pickle_value *v, struct kc_pth_storage *s)
+{
+	int64_t first, limit;
+
+	if (v->type == KC_PICKLE_NONE)
+		return 0;
+	if (v->type != KC_PICKLE_TUPLE || v->n != 3 || !is_count(v->item[1], &first) ||
+	    !is_count(v->item[2], &limit) || (uint64_t)first > s->count ||
+	    (uint64_t)limit > s->count - (size_t)first)
+		return KC_FAIL(KC_EFORMAT, "storage %.32s: a view that leaves it", s->key);
+	s->first = (size_t)first;
+	s->limit = (size_t)limit;
+	return 0;
+}
+
 /* ("storage", type, key, location, elements), in the older form with a view or None behind. */
 static int read_persistent(void *user, struct kc_pickle *p, struct kc_pickle_value *id,
 			   struct kc_pickle_value **out)
@@ -180,14 +196,13 @@ static int read_persistent(void *user, struct kc_pickle *p, struct kc_pickle_val
 	if (!is_count(v[4], &count) || count > INT64_MAX / 8)
 		return KC_FAIL(KC_EFORMAT, "storage %.32s: impossible number of elements",
 			       v[2]->text);
-	if (id->n == 6 && v[5]->type != KC_PICKLE_NONE)
-		return KC_FAIL(KC_EFORMAT, "storage %.32s is a view of another storage, which is "
-			       "not supported", v[2]->text);
 	s = take(o, sizeof *s);
 	KC_TRY(new_object(p, KC_PTH_STORAGE, s, out));
 	s->key = v[2]->text;
 	s->dtype = (enum kc_st_dtype)(v[1]->code - STORAGE);
-	s->count = (size_t)count;
+	s->count = s->limit = (size_t)count;
+	if (id->n == 6)
+		KC_TRY(read_storage_view(v[5], s));
 	if (o->zip)
 		KC_TRY(find_data(o, s));
 	return add_storage(o, s);
@@ -209,9 +224,9 @@ static int check_reach(const struct kc_pth_view *v)
 		    __builtin_add_overflow(last, way, &last))
 			return KC_FAIL(KC_EFORMAT, "a tensor's strides overflow");
 	}
-	if (last >= v->storage->count)
+	if (last >= v->storage->limit)
 		return KC_FAIL(KC_EFORMAT, "a tensor reaches element %zu of a storage of %zu",
-			       last, v->storage->count);
+			       last, v->storage->limit);
 	return 0;
 }
 

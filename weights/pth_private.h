@@ -12,11 +12,12 @@ enum kc_pth_object { KC_PTH_STORAGE, KC_PTH_TENSOR, KC_PTH_NUMPY_DTYPE };
 struct kc_pth_storage {
 	const char *key;                /* belongs to the pickle */
 	enum kc_st_dtype dtype;
-	size_t count;                   /* elements */
-	const unsigned char *data;      /* NULL until it is found */
+	size_t count;                   /* elements in the file */
+	size_t first, limit;            /* the part of them that it is a view of, mostly all */
+	const unsigned char *data;      /* of element 0 in the file; NULL until it is found */
 };
 
-/* The object of a tensor; its data are at storage->data + offset elements. */
+/* The object of a tensor; its data are at storage->data + (first + offset) elements. */
 struct kc_pth_view {
 	struct kc_st_tensor t;
 	struct kc_pth_storage *storage;
