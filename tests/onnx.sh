@@ -26,6 +26,7 @@ while read -r network height width allowed; do
 	"$program" "$network" "$height" "$width" "$allowed" "$dir/$network.onnx" "$dir/case" || bad=1
 	[ "$network" = flownet2 ] && rm -f "$dir/$network.onnx"
 done <<END
+operators 16 24 2e-5
 siggraph17 256 256 1e-4
 siggraph17 320 192 1e-4
 eccv16 64 64 1e-4

@@ -37,6 +37,12 @@ static void test_siggraph17(void)
 	check("golden/siggraph17.safetensors", GOLDEN_F32, "cpu");
 }
 
+static void test_eccv16(void)
+{
+	check("golden/eccv16_eval.safetensors", GOLDEN_F32, "cpu");
+	check("golden/eccv16_train.safetensors", GOLDEN_F32, "cpu");
+}
+
 static void test_tcvc_forward(void)
 {
 	check("golden/tcvc_forward_net.safetensors", GOLDEN_F32, "cpu");
@@ -144,6 +150,7 @@ const struct kc_test kc_tests_golden[] = {
 	{"operators, float32", test_ops_cpu},
 	{"operators, bfloat16", test_ops_low},
 	{"siggraph17", test_siggraph17},
+	{"eccv16, evaluated and trained", test_eccv16},
 	{"TCVC with FlowNet 2.0, forward", test_tcvc_forward},
 	{"TCVC with FlowNet 2.0, gradients", test_tcvc_grad},
 	{"TCVC, 20 training steps", test_tcvc_train},
