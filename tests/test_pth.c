@@ -1,5 +1,6 @@
 /* Files of torch.save: fixtures, hostile and shortened files, and what we write ourselves. */
 #include "core/json.h"
+#include "core/pickle.h"
 #include "eval/convert.h"
 #include "tests/test.h"
 #include "weights/formula.h"
@@ -272,6 +273,45 @@ static void test_damaged(void)
 	check_damaged("golden/hostile/whole_legacy.pth");
 	check_damaged("golden/files/bare_tensor.zip.pth");
 	check_damaged("golden/files/state_dict.legacy.pth");
+}
+
+/* Inputs that fuzzing found: read or refused. */
+static void check_corpus(const char *folder)
+{
+	char *name = kc_format("fuzz/corpus/%s", folder);
+	const char *path = kc_test_fixture(name);
+	struct kc_names files;
+
+	free(name);
+	if (!KC_CHECK_OK(kc_dir_list(path, NULL, KC_ORDER_BYTES, &files)))
+		return;
+	KC_CHECK(files.n >= 40);
+	for (size_t i = 0; i < files.n; i++) {
+		char *file = kc_format("%s/%s", path, files.v[i]), *bytes;
+		struct kc_pickle *p;
+		struct kc_pth f;
+		struct kc_st s;
+		size_t size;
+
+		if (KC_CHECK_OK(kc_file_read(file, 1 << 20, &bytes, &size))) {
+			if (kc_pth_open_memory(file, bytes, size, &f) >= 0)
+				kc_pth_close(&f);
+			if (kc_st_open_memory(file, bytes, size, &s) >= 0)
+				kc_st_close(&s);
+			if (kc_pickle_read(bytes, size, NULL, &p) >= 0)
+				kc_pickle_free(p);
+			free(bytes);
+		}
+		free(file);
+	}
+	kc_names_free(&files);
+}
+
+static void test_corpus(void)
+{
+	check_corpus("pickle");
+	check_corpus("pth");
+	check_corpus("safetensors");
 }
 
 /* --- what we write -------------------------------------------------------------------- */
@@ -556,6 +596,7 @@ const struct kc_test kc_tests_pth[] = {
 	{"hostile files", test_hostile},
 	{"what is refused is named", test_names},
 	{"shortened and damaged files", test_damaged},
+	{"inputs from fuzzing", test_corpus},
 	{"written and read again", test_round_trip},
 	{"every type", test_all_dtypes},
 	{"checksum of zip", test_crc},
