@@ -6,8 +6,10 @@
  *
  * The reader takes such files and those of h5py that are laid out so.  It follows no links,
  * loads no filters from outside, and refuses external and virtual storage; sizes are compared
- * with the file's before memory is asked for.  Tensors that are not compressed stay in a map of
- * the file.  The HDF5 library takes one caller at a time: not while pack files are in use.
+ * with the file's before memory is asked for.  The HDF5 library, which malicious files can break,
+ * reads in a process of its own with limits of time and memory, and what it sends is checked.
+ * Tensors that are not compressed stay in a map of the file.  The library takes one caller at a
+ * time: not while pack files are in use.
  */
 #ifndef KC_WEIGHTS_H5_H
 #define KC_WEIGHTS_H5_H

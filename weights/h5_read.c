@@ -1,25 +1,38 @@
+/* The child's side: reads with the library and sends records (weights/h5_private.h). */
 #include "weights/h5_private.h"
 
-#include "core/hash.h"
-
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
-enum {
-	NAME = 1024,
-	MOST_TENSORS = 1 << 20,
-	MOST_NOTES = 1 << 16,
-	NOTE_LIMIT = 16 << 20,
-	/* What deflate can make of a byte, rounded up. */
-	INFLATION = 1100
-};
+/* ---- sending ---- */
 
-static const unsigned char signature[8] = {0x89, 'H', 'D', 'F', '\r', '\n', 0x1a, '\n'};
-
-bool kc_h5_is(const void *data, size_t size)
+static int send_bytes(int fd, const void *data, size_t n)
 {
-	return size >= sizeof signature && !memcmp(data, signature, sizeof signature);
+	const char *at = data;
+
+	while (n) {
+		ssize_t done = write(fd, at, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done <= 0)
+			return KC_FAIL(KC_EIO, "cannot send: %s", strerror(errno));
+		at += done;
+		n -= (size_t)done;
+	}
+	return 0;
+}
+
+static int send_record(int fd, struct kc_h5_record *r, const char *first, const char *second)
+{
+	r->text[0] = first ? strlen(first) : 0;
+	r->text[1] = second ? strlen(second) : 0;
+	KC_TRY(send_bytes(fd, r, sizeof *r));
+	KC_TRY(send_bytes(fd, first, r->text[0]));
+	return send_bytes(fd, second, r->text[1]);
 }
 
 /* ---- attributes ---- */
@@ -66,36 +79,31 @@ static char *read_text(hid_t a, size_t limit)
 static char *attribute(hid_t object, const char *name)
 {
 	hid_t a = H5Aexists(object, name) > 0 ? H5Aopen(object, name, H5P_DEFAULT) : -1;
-	char *text = a < 0 ? NULL : read_text(a, NAME);
+	char *text = a < 0 ? NULL : read_text(a, KC_H5_NAME);
 
 	if (a >= 0)
 		H5Aclose(a);
 	return text;
 }
 
-static int read_notes(hid_t group, struct kc_h5 *f)
+static int send_notes(hid_t group, size_t file_size, int fd)
 {
 	int n = H5Aget_num_attrs(group);
 
-	if (n < 0 || n > MOST_NOTES)
-		return KC_FAIL(KC_EFORMAT, "the metadata cannot be counted");
-	f->notes = kc_calloc((size_t)n, sizeof *f->notes);
-	if (!f->notes)
-		return KC_ENOMEM;
 	for (int i = 0; i < n; i++) {
 		hid_t a = H5Aopen_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, (hsize_t)i,
 					 H5P_DEFAULT, H5P_DEFAULT);
-		char name[NAME] = "", *text;
+		struct kc_h5_record r = {.kind = KC_H5_NOTE};
+		char name[KC_H5_NAME] = "", *text;
+		int rc;
 
 		if (a < 0 || H5Aget_name(a, sizeof name, name) < 0)
 			return kc_h5_fail(KC_EFORMAT, "metadata");
-		text = read_text(a, KC_MIN((size_t)NOTE_LIMIT, f->map.size));
+		text = read_text(a, KC_MIN((size_t)KC_H5_NOTE_LIMIT, file_size));
 		H5Aclose(a);
-		if (!text)
-			continue;
-		f->notes[f->n_notes++] = (struct kc_st_pair){kc_strdup(name), text};
-		if (!f->notes[f->n_notes - 1].key)
-			return KC_ENOMEM;
+		rc = text ? send_record(fd, &r, name, text) : 0;
+		free(text);
+		KC_TRY(rc);
 	}
 	return 0;
 }
@@ -157,14 +165,13 @@ static bool is_own_storage(hid_t list)
 	return H5Pget_external_count(list) == 0;
 }
 
-static int map_tensor(hid_t d, const struct kc_h5 *f, struct kc_st_tensor *t)
+static int find_tensor(hid_t d, const struct kc_st_tensor *t, struct kc_h5_record *r)
 {
 	haddr_t at = H5Dget_offset(d);
 
-	if (at == HADDR_UNDEF || H5Dget_storage_size(d) != t->bytes || at > f->map.size ||
-	    t->bytes > f->map.size - at)
+	if (at == HADDR_UNDEF || H5Dget_storage_size(d) != t->bytes)
 		return KC_FAIL(KC_EFORMAT, "its %zu bytes are not in the file", t->bytes);
-	t->data = f->map.data + at;
+	r->at = at;
 	return 0;
 }
 
@@ -184,26 +191,28 @@ static bool chunks_fit(hid_t list, const struct kc_st_tensor *t)
 	return true;
 }
 
-static int read_chunks(hid_t d, hid_t list, struct kc_h5 *f, struct kc_st_tensor *t)
+/* own receives the elements, to be freed. */
+static int read_chunks(hid_t d, hid_t list, size_t file_size, const struct kc_st_tensor *t,
+		       void **own)
 {
 	hid_t type;
 	int rc = 0;
 
-	if (!chunks_fit(list, t) || t->bytes / INFLATION > H5Dget_storage_size(d) ||
-	    t->bytes / INFLATION > f->map.size)
+	if (!chunks_fit(list, t) || t->bytes / KC_H5_INFLATION > H5Dget_storage_size(d) ||
+	    t->bytes / KC_H5_INFLATION > file_size)
 		return KC_FAIL(KC_EFORMAT, "%zu bytes cannot come from its chunks", t->bytes);
-	f->own[f->n] = kc_alloc(t->bytes);
-	if (!f->own[f->n])
+	*own = kc_alloc(t->bytes);
+	if (!*own)
 		return KC_ENOMEM;
 	type = kc_h5_type(t->dtype);
-	if (H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, f->own[f->n]) < 0)
+	if (H5Dread(d, type, H5S_ALL, H5S_ALL, H5P_DEFAULT, *own) < 0)
 		rc = kc_h5_fail(KC_EFORMAT, "cannot be read");
 	H5Tclose(type);
-	t->data = f->own[f->n];
 	return rc;
 }
 
-static int read_data(hid_t d, struct kc_h5 *f, struct kc_st_tensor *t)
+static int read_data(hid_t d, size_t file_size, const struct kc_st_tensor *t,
+		     struct kc_h5_record *r, void **own)
 {
 	hid_t list = H5Dget_create_plist(d);
 	int rc;
@@ -215,41 +224,43 @@ static int read_data(hid_t d, struct kc_h5 *f, struct kc_st_tensor *t)
 	else if (!t->bytes)
 		rc = 0;
 	else if (H5Pget_layout(list) == H5D_CONTIGUOUS)
-		rc = map_tensor(d, f, t);
+		rc = find_tensor(d, t, r);
 	else if (H5Pget_layout(list) == H5D_CHUNKED)
-		rc = read_chunks(d, list, f, t);
+		rc = read_chunks(d, list, file_size, t, own);
 	else
 		rc = KC_FAIL(KC_EFORMAT, "neither contiguous nor in chunks");
 	H5Pclose(list);
 	return rc;
 }
 
-static int check_sum(hid_t d, const struct kc_st_tensor *t)
+static int send_dataset(hid_t d, const char *name, size_t file_size, int fd)
 {
-	char *said = attribute(d, "xxh64"), sum[17];
-	bool good;
+	struct kc_h5_record r = {.kind = KC_H5_TENSOR};
+	struct kc_st_tensor t = {.name = name};
+	void *own = NULL;
+	char *sum;
+	int rc;
 
-	if (!said)
-		return 0;
-	snprintf(sum, sizeof sum, "%016llx",
-		 (unsigned long long)kc_hash64(t->data, t->bytes, 0));
-	good = !strcmp(said, sum);
-	free(said);
-	return good ? 0 : KC_FAIL(KC_EFORMAT, "damaged: its checksum differs");
+	KC_TRY(find_dtype(d, &t.dtype));
+	KC_TRY(read_shape(d, &t));
+	rc = read_data(d, file_size, &t, &r, &own);
+	r.dtype = t.dtype;
+	r.ndim = (uint64_t)t.ndim;
+	r.own = own ? t.bytes : 0;
+	memcpy(r.dim, t.dim, sizeof r.dim);
+	sum = rc < 0 ? NULL : attribute(d, "xxh64");
+	if (rc >= 0)
+		rc = send_record(fd, &r, name, sum);
+	if (rc >= 0)
+		rc = send_bytes(fd, own, r.own);
+	free(sum);
+	free(own);
+	return rc;
 }
 
-static int read_dataset(hid_t d, struct kc_h5 *f, struct kc_st_tensor *t)
+static int send_tensor(hid_t group, hsize_t i, size_t file_size, int fd)
 {
-	KC_TRY(find_dtype(d, &t->dtype));
-	KC_TRY(read_shape(d, t));
-	KC_TRY(read_data(d, f, t));
-	return t->bytes ? check_sum(d, t) : 0;
-}
-
-static int read_tensor(hid_t group, hsize_t i, struct kc_h5 *f)
-{
-	struct kc_st_tensor *t = &f->tensors[f->n];
-	char name[NAME] = "";
+	char name[KC_H5_NAME] = "";
 	H5L_info_t link;
 	ssize_t n = H5Lget_name_by_idx(group, ".", H5_INDEX_NAME, H5_ITER_INC, i, name,
 				       sizeof name, H5P_DEFAULT);
@@ -263,32 +274,25 @@ static int read_tensor(hid_t group, hsize_t i, struct kc_h5 *f)
 	d = H5Dopen2(group, name, H5P_DEFAULT);
 	if (d < 0)
 		return KC_FAIL(KC_EFORMAT, "\"%s\" is no dataset", name);
-	t->name = kc_strdup(name);
-	rc = t->name ? read_dataset(d, f, t) : KC_ENOMEM;
+	rc = send_dataset(d, name, file_size, fd);
 	H5Dclose(d);
-	f->n++;
 	return rc < 0 ? kc_cause(rc, "\"%s\"", name) : 0;
 }
 
-static int read_group(hid_t group, struct kc_h5 *f)
+static int send_group(hid_t group, size_t file_size, int fd)
 {
 	H5G_info_t info;
 
-	if (H5Gget_info(group, &info) < 0 || info.nlinks > MOST_TENSORS ||
-	    info.nlinks > f->map.size)
-		return KC_FAIL(KC_EFORMAT, "the datasets cannot be counted");
-	f->tensors = kc_calloc(info.nlinks, sizeof *f->tensors);
-	f->own = kc_calloc(info.nlinks, sizeof *f->own);
-	if (!f->tensors || !f->own)
-		return KC_ENOMEM;
+	if (H5Gget_info(group, &info) < 0)
+		return kc_h5_fail(KC_EFORMAT, "the datasets cannot be counted");
 	for (hsize_t i = 0; i < info.nlinks; i++)
-		KC_TRY(read_tensor(group, i, f));
-	return read_notes(group, f);
+		KC_TRY(send_tensor(group, i, file_size, fd));
+	return send_notes(group, file_size, fd);
 }
 
-static int read_file(struct kc_h5 *f)
+static int send_file(const char *path, size_t file_size, int fd)
 {
-	hid_t file = H5Fopen(f->path, H5F_ACC_RDONLY, H5P_DEFAULT), group;
+	hid_t file = H5Fopen(path, H5F_ACC_RDONLY, H5P_DEFAULT), group;
 	H5L_info_t link;
 	int rc;
 
@@ -297,57 +301,20 @@ static int read_file(struct kc_h5 *f)
 	group = H5Lget_info(file, "model", &link, H5P_DEFAULT) >= 0 && link.type == H5L_TYPE_HARD
 		? H5Gopen2(file, "model", H5P_DEFAULT) : -1;
 	rc = group < 0 ? KC_FAIL(KC_EFORMAT, "an HDF5 file without the group /model")
-		       : read_group(group, f);
+		       : send_group(group, file_size, fd);
 	if (group >= 0)
 		H5Gclose(group);
 	H5Fclose(file);
 	return rc;
 }
 
-static int compare_names(const void *a, const void *b)
+void kc_h5_send(const char *path, size_t file_size, int fd)
 {
-	const struct kc_st_tensor *x = a, *y = b;
-
-	return strcmp(x->name, y->name);
-}
-
-int kc_h5_open(const char *path, struct kc_h5 *f)
-{
+	struct kc_h5_record end = {.kind = KC_H5_END};
 	int rc;
 
-	*f = (struct kc_h5){0};
-	KC_TRY(kc_map_open(path, &f->map));
-	f->path = kc_strdup(path);
-	rc = f->path ? 0 : KC_ENOMEM;
-	if (!rc && !kc_h5_is(f->map.data, f->map.size))
-		rc = KC_FAIL(KC_EFORMAT, "no HDF5 file");
 	kc_h5_begin();
-	if (!rc)
-		rc = read_file(f);
-	if (rc < 0) {
-		kc_cause(rc, "%s", path);
-		kc_h5_close(f);
-		return rc;
-	}
-	/* From here on nothing belongs together by index any more. */
-	qsort(f->tensors, f->n, sizeof *f->tensors, compare_names);
-	return 0;
-}
-
-void kc_h5_close(struct kc_h5 *f)
-{
-	for (size_t i = 0; i < f->n; i++) {
-		free((void *)(uintptr_t)f->tensors[i].name);
-		free(f->own[i]);
-	}
-	for (size_t i = 0; i < f->n_notes; i++) {
-		free((void *)(uintptr_t)f->notes[i].key);
-		free((void *)(uintptr_t)f->notes[i].value);
-	}
-	free(f->tensors);
-	free(f->own);
-	free(f->notes);
-	free(f->path);
-	kc_map_close(&f->map);
-	*f = (struct kc_h5){0};
+	rc = send_file(path, file_size, fd);
+	end.err = (uint64_t)-(int64_t)rc;
+	send_record(fd, &end, rc < 0 ? kc_errmsg() : NULL, NULL);
 }
