@@ -249,10 +249,16 @@ static void put_notes(const struct kc_weights *w, FILE *out)
 static int put_match(const struct kc_weights *w, const struct kc_network *net, FILE *out)
 {
 	const char *part = kc_network_part(net, w);
+	int rc;
 
 	fprintf(out, "as %s: matches%s%s, width %.4g\n", net->name, part[0] ? " under " : "", part,
 		kc_network_width(net, w));
-	return kc_network_check(net, w, out);
+	rc = kc_network_check(net, w, out);
+	if (rc == KC_EFORMAT) {
+		fprintf(out, "but %s\n", kc_errmsg());
+		rc = 0;
+	}
+	return rc;
 }
 
 int kc_inspect(const struct kc_weights *w, FILE *out)

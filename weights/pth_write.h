@@ -5,6 +5,8 @@
  * Entries are archive/data.pkl (protocol 2), archive/byteorder, archive/data/0, 1, ... and
  * archive/version, stored, their data on 64-byte boundaries.  Metadata go into
  * archive/extra/kinemacolor.json, which PyTorch passes over and kc_pth_open reads.
+ *
+ * Checked with PyTorch 1.13 by tests/torch.sh.
  */
 #ifndef KC_WEIGHTS_PTH_WRITE_H
 #define KC_WEIGHTS_PTH_WRITE_H
