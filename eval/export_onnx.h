@@ -8,7 +8,7 @@ struct kc_export_onnx_args {
 	const char *network;            /* eval/onnx_model.h */
 	double factor;                  /* of channels */
 	int height, width;
-	bool verify;                    /* run it in ONNX Runtime as well, and print the difference */
+	bool verify;                    /* run it in ONNX Runtime too, print the difference */
 };
 
 /*

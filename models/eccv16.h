@@ -38,8 +38,8 @@ struct kc_eccv16_weights {
 int kc_eccv16_measure(const struct kc_params *, struct kc_eccv16_weights *);
 
 /*
- * The check of an import.  KC_EFORMAT: the decoder is not the table of bin centres (off by more than
- * 0.01), so a temperature may mean nothing, or a value is not finite.
+ * The check of an import.  KC_EFORMAT: the decoder is not the table of bin centres (off by more
+ * than 0.01), so a temperature may mean nothing, or a value is not finite.
  */
 int kc_eccv16_check(const struct kc_params *, struct kc_eccv16_weights *);
 

@@ -1,9 +1,8 @@
 /* HDF5 files of weights: equal bits back, and refusal of everything that is not such a file. */
 #include "core/file.h"
 #include "tests/test.h"
-#include "weights/h5.h"
+#include "weights/h5_private.h"
 
-#include <hdf5.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -307,6 +306,50 @@ static void test_variable_text(void)
 	kc_h5_close(&f);
 }
 
+/* What the reader sends, cut and changed anywhere: refused or taken, and nothing is lost. */
+static void take_records(const char *bytes, size_t n)
+{
+	static const unsigned char file[4096];
+	struct kc_h5 f = {.map = {.data = file, .size = sizeof file}};
+	FILE *in = n ? fmemopen((void *)(uintptr_t)bytes, n, "rb") : NULL;
+
+	if (!in)
+		return;
+	kc_h5_receive(in, &f);
+	fclose(in);
+	f.map = (struct kc_map){0};
+	kc_h5_close(&f);
+}
+
+static void test_corpus(void)
+{
+	static const char *const dirs[] = {"fuzz/corpus/h5", "fuzz/corpus/h5_records"};
+
+	for (int k = 0; k < 2; k++) {
+		struct kc_names names;
+
+		if (!KC_CHECK_OK(kc_dir_list(kc_test_fixture(dirs[k]), NULL, KC_ORDER_BYTES,
+					     &names)))
+			continue;
+		KC_CHECK(names.n > 2);
+		for (size_t i = 0; i < names.n; i++) {
+			char *path = kc_format("%s/%s", kc_test_fixture(dirs[k]), names.v[i]);
+			char *bytes = NULL;
+			struct kc_h5 f;
+			size_t n;
+
+			if (k == 0 && kc_h5_open(path, &f) >= 0)
+				kc_h5_close(&f);
+			if (k == 1 && KC_CHECK_OK(kc_file_read(path, 1 << 20, &bytes, &n)))
+				for (size_t m = 0; m <= n; m++)
+					take_records(bytes, m);
+			free(bytes);
+			free(path);
+		}
+		kc_names_free(&names);
+	}
+}
+
 const struct kc_test kc_tests_h5[] = {
 	{"every dtype returns with equal bits, compressed or not", test_round_trip},
 	{"equal tensors give equal files", test_equal_bytes},
@@ -315,4 +358,5 @@ const struct kc_test kc_tests_h5[] = {
 	{"shortened and damaged files are refused", test_damage},
 	{"links, foreign storage and types are refused", test_foreign},
 	{"metadata of variable length", test_variable_text},
+	{"inputs that fuzzing found", test_corpus},
 	{0}};

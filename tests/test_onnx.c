@@ -417,6 +417,19 @@ static void test_refused(void)
 	refuse(false, other_input, KC_EINVAL, "\"z\" is read, but is no input");
 }
 
+static void test_sides(void)
+{
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *a = kc_input(g, "a", KC_TYPE(KC_REAL, 1, 3, 16, 16));
+	struct kc_tensor *b = kc_input(g, "b", KC_TYPE(KC_REAL, 1, 3, 8, 16));
+	const struct kc_onnx_port in[] = {{"a", a}, {"b", b}}, out = {"y", a};
+	const struct kc_onnx_args args = {.name = "s", .inputs = in, .n_inputs = 2,
+					  .outputs = &out, .n_outputs = 1, .free_sides = true};
+
+	KC_CHECK_ERR(kc_onnx_save(kc_test_path("s.onnx"), g, &args), KC_EINVAL, "\"b\" has others");
+	kc_graph_free(g);
+}
+
 static void test_unknown(void)
 {
 	const struct kc_onnx_model_args args = {.network = "vgg", .height = 64, .width = 64};
@@ -455,6 +468,7 @@ const struct kc_test kc_tests_onnx[] = {
 	{"TCVC's propagation step", test_step},
 	{"correlation as 441 windows", test_correlation},
 	{"what cannot be written is named", test_refused},
+	{"inputs with different free sides", test_sides},
 	{"a network without an ONNX form", test_unknown},
 	{"every allocation may fail", test_memory},
 	{0}};

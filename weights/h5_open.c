@@ -24,7 +24,7 @@ static int take(FILE *in, void *to, size_t n)
 	return fread(to, 1, n, in) == n ? 0 : KC_FAIL(KC_EFORMAT, "the HDF5 library gave up on it");
 }
 
-/* A text of n bytes, to be freed. */
+/* A text of n bytes, to be freed; NULL on failure. */
 static int take_text(FILE *in, uint64_t n, uint64_t limit, char **text)
 {
 	*text = NULL;
@@ -33,7 +33,12 @@ static int take_text(FILE *in, uint64_t n, uint64_t limit, char **text)
 	*text = kc_calloc((size_t)n + 1, 1);
 	if (!*text)
 		return KC_ENOMEM;
-	return take(in, *text, (size_t)n);
+	if (take(in, *text, (size_t)n) < 0) {
+		free(*text);
+		*text = NULL;
+		return KC_EFORMAT;
+	}
+	return 0;
 }
 
 /* Room for one more; lists grow by doubling. */

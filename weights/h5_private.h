@@ -31,7 +31,7 @@ struct kc_h5_record {
 /* Sends everything of a file, ended by KC_H5_END. */
 void kc_h5_send(const char *path, size_t file_size, int fd);
 
-/* Takes records from the stream until KC_H5_END; trusts nothing of them.  Fills *f but map and path. */
+/* Takes records until KC_H5_END and trusts nothing of them; fills *f, whose map is given. */
 int kc_h5_receive(FILE *in, struct kc_h5 *f);
 
 /* The stored type of a dtype, to be closed. */

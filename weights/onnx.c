@@ -21,12 +21,13 @@ static const uint64_t size_limit = INT32_MAX;   /* of a protobuf message */
 /* A free side by name: "height", "height / 4", "height * 2"; else its size. */
 static void put_dim(struct kc_proto *shape, const struct kc_onnx *x, const struct kc_type *t, int i)
 {
-	int64_t in = i >= 2 ? x->input->type.dim[i] : 1, out = t->dim[i];
+	bool is_free = kc_onnx_is_free(x, t) && (i == 2 || i == 3);
+	int64_t in = is_free ? x->input->type.dim[i] : 1, out = t->dim[i];
 	const char *side = i == 2 ? "height" : "width";
 	struct kc_proto dim = {0};
 	char text[48];
 
-	if (!kc_onnx_is_free(x, t) || i < 2) {
+	if (!is_free) {
 		kc_proto_int(&dim, DIM_VALUE, out);
 	} else {
 		if (in == out)
@@ -59,6 +60,20 @@ static void put_value(struct kc_proto *graph, int field, const struct kc_onnx *x
 	kc_proto_release(&tensor);
 	kc_proto_release(&type);
 	kc_proto_release(&value);
+}
+
+static int check_sides(const struct kc_onnx_args *a)
+{
+	const struct kc_type *first = a->n_inputs ? &a->inputs[0].value->type : NULL;
+
+	for (int i = 0; a->free_sides && i < a->n_inputs; i++) {
+		const struct kc_type *t = &a->inputs[i].value->type;
+
+		if (t->ndim != 4 || t->dim[2] != first->dim[2] || t->dim[3] != first->dim[3])
+			return KC_FAIL(KC_EINVAL, "onnx: free sides, but \"%s\" has others than "
+				       "the first input", kc_input_name(a->inputs[i].value));
+	}
+	return a->free_sides && !first ? KC_FAIL(KC_EINVAL, "onnx: free sides of no input") : 0;
 }
 
 static int check_inputs(const struct kc_onnx *x, const struct kc_onnx_args *a)
@@ -184,7 +199,10 @@ int kc_onnx_save(const char *path, struct kc_graph *g, const struct kc_onnx_args
 {
 	struct kc_proto graph = {0};
 	struct kc_onnx x;
-	int rc = kc_onnx_open(&x, g, a->n_inputs ? a->inputs[0].value : NULL, a->free_sides);
+	int rc;
+
+	KC_TRY(check_sides(a));
+	rc = kc_onnx_open(&x, g, a->n_inputs ? a->inputs[0].value : NULL, a->free_sides);
 
 	if (!rc)
 		rc = build(&x, a, &graph);
