@@ -27,22 +27,29 @@ static int number(const struct kc_weights *f, const char *key, double low, doubl
 static int recognise(const struct kc_weights *f, struct kc_colorizer_args *a,
 		     struct kc_model_about *about)
 {
+	static const char *const names[] = {
+		[KC_COLORIZE_TCVC] = "TCVC", [KC_COLORIZE_FRAMES] = "siggraph17",
+		[KC_COLORIZE_BINS] = "eccv16",
+	};
 	double iter = -1;
 
 	if (kc_weights_has(f, "weigting.conv1.weight"))
 		a->network = KC_COLORIZE_TCVC;
 	else if (kc_weights_has(f, "model10.1.weight"))
 		a->network = KC_COLORIZE_FRAMES;
+	else if (kc_weights_has(f, "model_out.weight"))
+		a->network = KC_COLORIZE_BINS;
 	else
 		return KC_FAIL(KC_EFORMAT,
 			       "%s: neither TCVC (weigting.conv1.weight) nor siggraph17 "
-			       "(model10.1.weight)",
+			       "(model10.1.weight) nor eccv16 (model_out.weight)",
 			       f->path);
 	a->width = 1;
 	KC_TRY(number(f, "width", 0.0625, 1, &a->width));
 	KC_TRY(number(f, "mask_cent", 0, 1, &a->mask_cent));
 	KC_TRY(number(f, "iter", 0, 1e15, &iter));
-	about->network = a->network == KC_COLORIZE_TCVC ? "TCVC" : "siggraph17";
+	KC_TRY(number(f, "temperature", 0.01, 1, &a->temperature));
+	about->network = names[a->network];
 	about->width = a->width;
 	about->iter = (int64_t)iter;
 	return 0;
@@ -139,11 +146,15 @@ static int load_all(const struct kc_weights *f, struct kc_params *s,
 		    const struct kc_colorizer_args *a, const struct kc_model_files *files,
 		    struct kc_model_about *about)
 {
-	static const struct part heads = {"", "", "TCVC"}, frames = {"", "", "siggraph17"};
+	static const struct part whole[] = {
+		[KC_COLORIZE_TCVC] = {"", "", "TCVC"},
+		[KC_COLORIZE_FRAMES] = {"", "", "siggraph17"},
+		[KC_COLORIZE_BINS] = {"", "", "eccv16"},
+	};
 	static const struct part flow_inside = {"flow.", "", "FlowNet2"};
 	static const struct part flow_beside = {"flow.", "flow.", "FlowNet2"};
 
-	KC_TRY(load_part(f, s, a->network == KC_COLORIZE_TCVC ? &heads : &frames));
+	KC_TRY(load_part(f, s, &whole[a->network]));
 	if (a->network == KC_COLORIZE_TCVC)
 		KC_TRY(load_key_net(f, s, files, about));
 	if (a->flownet)

@@ -32,7 +32,7 @@ static int resolve(struct kc_colorizer_args *a)
 		return KC_FAIL(KC_ECONFIG,
 			       "size %d of the network's input, FlowNet 2.0 needs a multiple of 64",
 			       a->size);
-	if (a->network == KC_COLORIZE_FRAMES)
+	if (a->network != KC_COLORIZE_TCVC)
 		a->n_intervals = 1;
 	return 0;
 }

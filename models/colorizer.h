@@ -23,7 +23,8 @@
 
 enum kc_colorizer_network {
 	KC_COLORIZE_TCVC,       /* parameters as kc_tcvc names them */
-	KC_COLORIZE_FRAMES      /* siggraph17 alone, every frame by itself */
+	KC_COLORIZE_FRAMES,     /* siggraph17 alone, every frame by itself */
+	KC_COLORIZE_BINS        /* eccv16, every frame by itself */
 };
 
 enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_SIZE = 256 };
@@ -35,6 +36,7 @@ struct kc_colorizer_args {
 	int size;               /* of the networks' input, a multiple of 8; 0: 256 */
 	double width;           /* models/width.h */
 	double mask_cent;       /* of KC_COLORIZE_FRAMES: see models/siggraph17.h */
+	double temperature;     /* of KC_COLORIZE_BINS: see models/eccv16.h */
 	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by callback */
 	bool low;               /* bf16 where operators allow it */
 	bool published;         /* clip colours outside of sRGB */

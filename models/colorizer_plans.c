@@ -1,5 +1,7 @@
 #include "models/colorizer_private.h"
 
+#include "models/eccv16.h"
+
 #include <stdlib.h>
 
 /* FlowNet 2.0 gains nothing from more pixels at once, and needs memory for them. */
@@ -48,8 +50,10 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 	if (c->args.network == KC_COLORIZE_TCVC) {
 		out = kc_tcvc_anchors(&m, a->l, &args);
 		a->feature = out.feature;
-	} else {
+	} else if (c->args.network == KC_COLORIZE_FRAMES) {
 		out = kc_siggraph17(&m, a->l, &single);
+	} else {
+		out.ab = kc_eccv16(&m, a->l, c->args.temperature).ab;
 	}
 	a->ab = out.ab;
 	kc_model_release(&m);

@@ -428,6 +428,26 @@ static void test_frames_alone(void)
 	fixture_close(&f);
 }
 
+/* eccv16 alone: its decoder is what model_out holds. */
+static void test_bins_alone(void)
+{
+	const struct kc_colorizer_args args = {.network = KC_COLORIZE_BINS, .size = SIZE,
+					       .temperature = 0.38};
+	struct kc_colorizer_count count;
+	struct fixture f;
+	struct clip c;
+
+	clip_open(&c, 2, 30, 20);
+	if (open_with(&f, &args)) {
+		count = colorize(&f, &c);
+		KC_CHECK(count.anchors == 2 && count.windows == 0);
+		KC_CHECK(luma_change(&c) < 0.51);
+		KC_CHECK(kc_params_find(kc_colorizer_params(f.colorizer), "model_out.weight"));
+	}
+	clip_close(&c);
+	fixture_close(&f);
+}
+
 static void test_flownet(void)
 {
 	struct kc_colorizer_args args = {.network = KC_COLORIZE_TCVC, .size = 64, .intervals = {1},
@@ -475,6 +495,7 @@ const struct kc_test kc_tests_colorizer[] = {
 	{"two intervals are averaged and truncated", test_two_intervals},
 	{"a damaged frame is repeated and counted", test_damaged},
 	{"frames by themselves, with own and given parameters", test_frames_alone},
+	{"frames by eccv16", test_bins_alone},
 	{"FlowNet 2.0 inside", test_flownet},
 	{"arguments out of range are named", test_arguments},
 	{0},

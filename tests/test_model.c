@@ -89,6 +89,27 @@ static void test_found(void)
 	kc_device_release(&d);
 }
 
+static void test_eccv16(void)
+{
+	const struct kc_colorizer_args bins = {.network = KC_COLORIZE_BINS, .size = 16};
+	struct kc_colorizer_args args;
+	struct kc_model_about about;
+	struct kc_colorizer *c;
+	struct kc_device d;
+
+	KC_CHECK_OK(kc_device_cpu(&d, 1));
+	if (KC_CHECK_OK(kc_colorizer_open(&c, &bins, &d, NULL))) {
+		save(kc_colorizer_params(c), "bins.safetensors", NULL, 0, NULL);
+		kc_colorizer_close(c);
+	}
+	if (KC_CHECK_OK(load(&d, &(struct kc_model_files){
+				.model = kc_test_path("bins.safetensors")}, &about, &args))) {
+		KC_CHECK(args.network == KC_COLORIZE_BINS && !about.flow_source);
+		KC_CHECK(!strcmp(about.network, "eccv16") && args.temperature == 0);
+	}
+	kc_device_release(&d);
+}
+
 static void test_missing(void)
 {
 	struct kc_colorizer_args args;
@@ -115,6 +136,7 @@ static void test_missing(void)
 
 const struct kc_test kc_tests_model[] = {
 	{"network, width and parts are found in the files", test_found},
+	{"eccv16 is found as such", test_eccv16},
 	{"what is missing or does not fit is named", test_missing},
 	{0},
 };
