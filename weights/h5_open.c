@@ -195,7 +195,8 @@ static void limit_reader(size_t file_size)
 {
 	uint64_t now = address_space();
 
-	limit(RLIMIT_CPU, 10 + file_size / (10 << 20));
+	limit(RLIMIT_CPU, 1 + file_size / (10 << 20));
+	alarm((unsigned)KC_MIN(30 + file_size / (1 << 20), (size_t)3600));
 	limit(RLIMIT_CORE, 0);
 	if (now)
 		limit(RLIMIT_AS, now + (256 << 20) + 64 * (uint64_t)file_size);
