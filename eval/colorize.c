@@ -498,8 +498,10 @@ int main(int argc, char **argv)
 {
 	struct arguments a = {0};
 	const struct sigaction stop = {.sa_handler = on_signal};
-	int status = parse(argc, argv, &a);
+	int status;
 
+	kc_cpu_share_cores(argv);
+	status = parse(argc, argv, &a);
 	if (status)
 		return status;
 	if (a.help) {

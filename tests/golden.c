@@ -3,6 +3,7 @@
  *
  * Checks files of fixtures (tests/golden.h).  Exit status 0 only without failures.
  */
+#include "layers/cpu/cpu.h"
 #include "tests/golden.h"
 
 #include <stdio.h>
@@ -65,6 +66,7 @@ int main(int argc, char **argv)
 	const char *name = "cpu";
 	int first;
 
+	kc_cpu_share_cores(argv);
 	if (argc > 1 && (!strcmp(argv[1], "-h") || !strcmp(argv[1], "--help"))) {
 		fputs(usage, stdout);
 		return 0;

@@ -1,4 +1,5 @@
 /* The runner: `build/test [-l] [NAME...]` runs all tests or those whose name contains a NAME. */
+#include "layers/cpu/cpu.h"
 #include "tests/test.h"
 
 #include <ftw.h>
@@ -126,6 +127,7 @@ int main(int argc, char **argv)
 	bool list = argc > 1 && !strcmp(argv[1], "-l");
 	int passed = 0, failed = 0, skipped = 0, first = list ? 2 : 1;
 
+	kc_cpu_share_cores(argv);
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	for (size_t s = 0; s < KC_COUNT(suites); s++)
 		for (const struct kc_test *t = suites[s].tests; t->name; t++) {

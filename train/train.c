@@ -147,10 +147,12 @@ static int train(const struct arguments *a)
 int main(int argc, char **argv)
 {
 	struct arguments a = {0};
-	int status = parse(argc, argv, &a);
+	int status;
 	const struct kc_opt *rows;
 	size_t n;
 
+	kc_cpu_share_cores(argv);
+	status = parse(argc, argv, &a);
 	if (status)
 		return status;
 	if (a.help) {

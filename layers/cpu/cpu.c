@@ -5,6 +5,7 @@
 
 #include <omp.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 #ifdef __x86_64__
@@ -136,6 +137,16 @@ int kc_device_cpu(struct kc_device *d, int threads)
 	*d = (struct kc_device){.name = "cpu", .kernels = rows, .fast_bf16 = has_fast_bf16(),
 				.threads = threads};
 	return 0;
+}
+
+void kc_cpu_share_cores(char **argv)
+{
+	if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
+		return;
+	/* About 20 us, the time that waking a thread takes.  Where it fails, the program goes on.
+	 */
+	if (setenv("GOMP_SPINCOUNT", "20000", 1) == 0)
+		execv("/proc/self/exe", argv);
 }
 
 const char *kc_cpu_describe(void)

@@ -16,6 +16,14 @@
 int kc_device_cpu(struct kc_device *, int threads);
 
 /*
+ * To be called first in main.  OpenMP threads spin while they wait for each other; on cores that
+ * are shared with other work (the loader's threads, another program) that costs many times what
+ * it saves.  libgomp reads how long to spin when it is loaded, so the program starts itself
+ * again with a short limit, unless the user has set GOMP_SPINCOUNT or OMP_WAIT_POLICY.
+ */
+void kc_cpu_share_cores(char **argv);
+
+/*
  * Measures the machine's matrix-product peak with the library's own convolution, in FLOP/s, in
  * about 0.3 s; low: of bf16.  0 when it cannot be measured.
  */
