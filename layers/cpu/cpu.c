@@ -143,8 +143,7 @@ void kc_cpu_share_cores(char **argv)
 {
 	if (getenv("GOMP_SPINCOUNT") || getenv("OMP_WAIT_POLICY"))
 		return;
-	/* About 20 us, the time that waking a thread takes.  Where it fails, the program goes on.
-	 */
+	/* About 20 us, what waking a thread takes.  Where this fails, the program just goes on. */
 	if (setenv("GOMP_SPINCOUNT", "20000", 1) == 0)
 		execv("/proc/self/exe", argv);
 }
