@@ -87,11 +87,12 @@ int kc_packed_get(struct kc_device *d, struct kc_param *param, struct kc_pack *w
 			return 0;
 		}
 	k = kc_calloc(1, sizeof *k);
-	if (!k)
-		return KC_ENOMEM;
-	k->data = aligned_alloc(64, (want->bytes + 63) & ~(size_t)63);
-	if (!k->data) {
+	if (k)
+		k->data = aligned_alloc(64, (want->bytes + 63) & ~(size_t)63);
+	if (!k || !k->data) {
 		free(k);
+		if (want->release)
+			want->release(want);
 		return KC_FAIL(KC_ENOMEM, "out of memory: %zu bytes of packed parameters",
 			       want->bytes);
 	}

@@ -49,43 +49,89 @@ static int find_packed(const struct kc_plan *p, int first, int v, const char *ke
 	return -1;
 }
 
-/* The packed form of value v, for a step at that place in the order. */
-static int packed_value(struct kc_plan *p, int first, int v, const struct kc_pack *want,
-			int64_t order)
+static void release_pack(struct kc_pack *pack)
 {
-	struct kc_value out = p->values[v];
-	struct kc_pack *pack = kc_arena_alloc(&p->memory, sizeof *pack);
-	int s, at;
+	if (pack->release)
+		pack->release(pack);
+}
+
+/* A step that packs value v each run, at that place in the order; it owns the request. */
+static int pack_each_run(struct kc_plan *p, int v, struct kc_value *out, const struct kc_pack *want,
+			 int64_t order)
+{
+	int s = kc_ir_step(p, &kc_op_copy, NULL, NULL, 1, 1), at;
+	struct kc_pack *pack = s < 0 ? NULL : kc_arena_alloc(&p->memory, sizeof *pack);
 
 	if (!pack)
 		return KC_ENOMEM;
+	out->home = KC_HOME_ARENA;
+	out->producer = s;
+	at = kc_ir_value(p, out);
+	KC_TRY(at);
 	*pack = *want;
+	p->steps[s].in[0] = v;
+	p->steps[s].out[0] = at;
+	p->steps[s].order = order - 1;
+	p->steps[s].pack = pack;
+	return at;
+}
+
+/* The packed form of value v, for a step at that place in the order.  Takes the request over. */
+static int packed_value(struct kc_plan *p, int first, int v, struct kc_pack *want, int64_t order)
+{
+	struct kc_value out = p->values[v];
+	int at;
+
 	out.tensor = NULL;
 	out.fetched = false;
 	out.bytes = want->bytes;
 	out.producer = -1;
 	if (out.home == KC_HOME_MASTER && !out.param->trainable && !out.param->statistic) {
 		out.home = KC_HOME_PACKED;
-		KC_TRY(kc_packed_get(p->device, out.param, pack, &out.packed));
-		return kc_ir_value(p, &out);
+		at = kc_packed_get(p->device, out.param, want, &out.packed);
+		return at < 0 ? at : kc_ir_value(p, &out);
 	}
 	at = find_packed(p, first, v, want->key);
-	if (at >= 0) {
-		if (pack->release)
-			pack->release(pack);
-		return at;
-	}
-	s = kc_ir_step(p, &kc_op_copy, NULL, NULL, 1, 1);
-	KC_TRY(s);
-	out.home = KC_HOME_ARENA;
-	out.producer = s;
-	at = kc_ir_value(p, &out);
-	KC_TRY(at);
-	p->steps[s].in[0] = v;
-	p->steps[s].out[0] = at;
-	p->steps[s].order = order - 1;
-	p->steps[s].pack = pack;
+	if (at < 0)
+		at = pack_each_run(p, v, &out, want, order);
+	else
+		release_pack(want);
+	if (at < 0)
+		release_pack(want);
 	return at;
+}
+
+/* Feeds the step's inputs in the forms that its kernel asked for. */
+static int add_packs(struct kc_plan *p, int i, int first, struct kc_step_info *info)
+{
+	int rc = 0;
+
+	for (int k = 0; k < info->n_pack; k++) {
+		struct kc_pack *want = &info->pack[k];
+		int in = want->input;
+
+		if (rc < 0) {
+			release_pack(want);
+			continue;
+		}
+		rc = packed_value(p, first, p->steps[i].in[in], want, p->steps[i].order);
+		if (rc >= 0)
+			p->steps[i].in[in] = rc;
+	}
+	return rc < 0 ? rc : 0;
+}
+
+static int add_workspace(struct kc_plan *p, int i, size_t bytes)
+{
+	struct kc_value ws = {.home = KC_HOME_ARENA, .producer = i, .bytes = bytes};
+	int v;
+
+	ws.buf.type = KC_TYPE(KC_U8, (int64_t)bytes);
+	kc_strides(&ws.buf.type, KC_PLAIN, ws.buf.stride);
+	v = kc_ir_value(p, &ws);
+	KC_TRY(v);
+	p->steps[i].workspace = v;
+	return 0;
 }
 
 static int select_step(struct kc_plan *p, int i, int first)
@@ -105,23 +151,8 @@ static int select_step(struct kc_plan *p, int i, int first)
 	if (!s->kernel && !s->op->ref)
 		return KC_FAIL(KC_ENOSUP, "device %s has no kernel for %s", p->device->name,
 			       s->op->name);
-	if (info.workspace) {
-		struct kc_value ws = {
-			.home = KC_HOME_ARENA, .producer = i, .bytes = info.workspace};
-
-		ws.buf.type = KC_TYPE(KC_U8, (int64_t)info.workspace);
-		kc_strides(&ws.buf.type, KC_PLAIN, ws.buf.stride);
-		s->workspace = kc_ir_value(p, &ws);
-		KC_TRY(s->workspace);
-	}
-	for (int k = 0; k < info.n_pack; k++) {
-		int in = info.pack[k].input, v;
-
-		v = packed_value(p, first, p->steps[i].in[in], &info.pack[k], p->steps[i].order);
-		KC_TRY(v);
-		p->steps[i].in[in] = v;
-	}
-	return 0;
+	KC_TRY(add_packs(p, i, first, &info));
+	return info.workspace ? add_workspace(p, i, info.workspace) : 0;
 }
 
 int kc_pass_kernels(struct kc_plan *p)

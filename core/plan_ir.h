@@ -109,7 +109,8 @@ int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts pack
 int kc_pass_memory(struct kc_plan *);
 int kc_pass_resolve(struct kc_plan *);          /* pointers; again whenever the arena moved */
 
-/* The packed form of a frozen parameter for that request, made when needed. */
+/* The packed form of a frozen parameter for that request, made when needed.  Takes the request
+ * over, also when it fails. */
 int kc_packed_get(struct kc_device *, struct kc_param *, struct kc_pack *, struct kc_packed **);
 int kc_packed_refresh(struct kc_packed *);
 
