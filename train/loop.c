@@ -218,8 +218,10 @@ static void say_samples(struct kc_run *r)
 static int roll_back(struct kc_run *r)
 {
 	struct kc_progress now = r->progress;
+	struct kc_names refused = {0};  /* one iteration is asked for: none is passed over */
 
-	KC_TRY(kc_progress_load(&r->save, r->saved_iter, r->training.params, &r->progress, NULL));
+	KC_TRY(kc_progress_load(&r->save, r->saved_iter, r->training.params, &r->progress,
+				&refused));
 	r->progress.cursor = now.cursor;
 	r->progress.epoch = now.epoch;
 	r->progress.nan_total = now.nan_total;
