@@ -56,6 +56,7 @@ void kc_device_release(struct kc_device *d)
 	d->scratch = NULL;
 	d->scratch_bytes = 0;
 	d->packed = NULL;
+	d->packed_bytes = 0;
 }
 
 void kc_device_reference(struct kc_device *d)
@@ -80,7 +81,7 @@ int kc_packed_get(struct kc_device *d, struct kc_param *param, struct kc_pack *w
 	struct kc_packed *k;
 
 	for (k = d->packed; k; k = k->next)
-		if (k->param == param && !strcmp(k->pack.key, want->key)) {
+		if (k->serial == param->serial && !strcmp(k->pack.key, want->key)) {
 			if (want->release)
 				want->release(want);
 			*out = k;
@@ -97,6 +98,7 @@ int kc_packed_get(struct kc_device *d, struct kc_param *param, struct kc_pack *w
 			       want->bytes);
 	}
 	k->param = param;
+	k->serial = param->serial;
 	k->pack = *want;
 	k->next = d->packed;
 	d->packed = k;

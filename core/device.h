@@ -70,6 +70,7 @@ struct kc_device {
 int kc_device_reserve(struct kc_device *, size_t bytes);
 /* Memory for the time of one call; NULL when there is none.  The next call may move it. */
 void *kc_device_scratch(struct kc_device *, size_t bytes);
+/* Gives everything back; plans of the device must be gone.  It can be used again. */
 void kc_device_release(struct kc_device *);
 
 /* The device that has reference kernels only: the oracle.  (layers/cpu/cpu.h has the fast one.) */

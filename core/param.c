@@ -1,5 +1,6 @@
 #include "core/param.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 
@@ -64,6 +65,8 @@ struct kc_param *kc_params_find(const struct kc_params *s, const char *name)
 	return NULL;
 }
 
+static atomic_uint_fast64_t serials;
+
 static struct kc_param *add_param(struct kc_params *s, const char *name,
 				  const struct kc_param *like)
 {
@@ -83,6 +86,7 @@ static struct kc_param *add_param(struct kc_params *s, const char *name,
 		return NULL;
 	*p = *like;
 	p->store = s;
+	p->serial = atomic_fetch_add(&serials, 1) + 1;
 	p->name = kc_strdup(name);
 	if (!p->name) {
 		free(p);

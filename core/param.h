@@ -31,6 +31,8 @@ struct kc_param {
 	int64_t stride;                 /* of a transposed convolution, else 1 */
 	bool trainable;                 /* gets gradients; false when frozen */
 	bool statistic;                 /* running statistics: saved, never differentiated */
+	uint64_t serial;                /* of this parameter alone in the process: addresses are
+					 * used again, serials are not */
 	uint64_t version;               /* counts changes from outside a plan */
 	size_t offset;                  /* elements into the flat arrays */
 	struct kc_params *store;

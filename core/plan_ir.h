@@ -62,7 +62,7 @@ struct kc_step {
 struct kc_packed {
 	struct kc_packed *next;
 	const struct kc_param *param;
-	uint64_t version;
+	uint64_t serial, version;
 	struct kc_pack pack;
 	void *data;
 };

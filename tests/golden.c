@@ -77,9 +77,10 @@ int main(int argc, char **argv)
 		return 1;
 	}
 	g.device = &device;
-	for (int i = first; i < argc; i++)
+	for (int i = first; i < argc; i++) {
 		golden_file(&g, argv[i]);
+		kc_device_release(&device);     /* what it holds for the networks of this file */
+	}
 	printf("%d passed, %d failed\n", g.passed, g.failed);
-	kc_device_release(&device);
 	return g.failed ? 1 : 0;
 }
