@@ -24,16 +24,21 @@ static double run_once(struct kc_device *device, float x)
 	struct kc_graph *g = kc_graph_new(&kc_layers);
 	struct kc_params *params = kc_params_new(KC_F32);
 	struct kc_model m = {.g = g, .params = params, .frozen = true};
-	struct kc_tensor *in = kc_fill(g, 1, KC_TYPE(KC_REAL, 1, CHANNELS, SIDE, SIDE));
+	struct kc_tensor *in = kc_input(g, "x", KC_TYPE(KC_REAL, 1, CHANNELS, SIDE, SIDE));
 	struct kc_tensor *y = kc_mean(g, kc_conv(&m, "conv", in, .out = CHANNELS, .k = 1));
 	struct kc_plan *plan = NULL;
+	struct kc_buf slot;
 	double mean = -1;
 
 	if (KC_CHECK_OK(kc_params_alloc(params, false, false))) {
 		fill(params, x);
 		if (KC_CHECK_OK(kc_plan_build(&plan, g, device, &y, 1, &(struct kc_plan_opts){0})) &&
-		    KC_CHECK_OK(kc_plan_run(plan)))
-			mean = kc_plan_scalar(plan, y);
+		    KC_CHECK_OK(kc_plan_slot(plan, in, &slot))) {
+			for (int64_t k = 0; k < kc_numel(&slot.type); k++)
+				((float *)slot.data)[k] = 1;
+			if (KC_CHECK_OK(kc_plan_run(plan)))
+				mean = kc_plan_scalar(plan, y);
+		}
 	}
 	kc_plan_free(plan);
 	kc_params_free(params);
