@@ -103,6 +103,22 @@ void *kc_realloc(void *p, size_t count, size_t size)
 	return q;
 }
 
+int kc_make_room(void *array, size_t n, size_t *room, size_t element)
+{
+	void *old, *grown;
+	size_t more = *room ? 2 * *room : 64;
+
+	if (n < *room)
+		return 0;
+	memcpy(&old, array, sizeof old);
+	grown = kc_realloc(old, more, element);
+	if (!grown)
+		return KC_ENOMEM;
+	memcpy(array, &grown, sizeof grown);
+	*room = more;
+	return 0;
+}
+
 char *kc_strdup(const char *s)
 {
 	size_t n = strlen(s) + 1;

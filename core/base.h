@@ -76,6 +76,8 @@ static inline int kc_negative(int err)
 void *kc_alloc(size_t size);                      /* uninitialised; size 0 gives 1 byte */
 void *kc_calloc(size_t count, size_t size);       /* zeroed; overflow-checked */
 void *kc_realloc(void *p, size_t count, size_t size);
+/* Makes room for element n of *array, a pointer that grows by doubling; *room counts elements. */
+int kc_make_room(void *array, size_t n, size_t *room, size_t element);
 char *kc_strdup(const char *s);
 char *kc_format(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 

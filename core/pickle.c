@@ -23,28 +23,11 @@ static const struct kc_pickle_hooks no_hooks;
 
 /* ---- stack ---- */
 
-/* Makes room for one more element of an array that grows by doubling. */
-static int make_room(void *array, size_t n, size_t *room, size_t element)
-{
-	void *old, *grown;
-	size_t more = *room ? 2 * *room : 64;
-
-	if (n < *room)
-		return 0;
-	memcpy(&old, array, sizeof old);
-	grown = kc_realloc(old, more, element);
-	if (!grown)
-		return KC_ENOMEM;
-	memcpy(array, &grown, sizeof grown);
-	*room = more;
-	return 0;
-}
-
 static int push(struct reader *r, struct kc_pickle_value *v)
 {
 	if (!v)
 		return KC_ENOMEM;
-	KC_TRY(make_room(&r->stack, r->n, &r->room, sizeof *r->stack));
+	KC_TRY(kc_make_room(&r->stack, r->n, &r->room, sizeof *r->stack));
 	r->stack[r->n++] = v;
 	return 0;
 }
@@ -72,7 +55,7 @@ static int pop(struct reader *r, struct kc_pickle_value **v)
 
 static int push_mark(struct reader *r)
 {
-	KC_TRY(make_room(&r->marks, r->n_marks, &r->marks_room, sizeof *r->marks));
+	KC_TRY(kc_make_room(&r->marks, r->n_marks, &r->marks_room, sizeof *r->marks));
 	r->marks[r->n_marks++] = r->n;
 	return 0;
 }
@@ -363,7 +346,7 @@ static int memo_put(struct reader *r, uint64_t index)
 		return KC_FAIL(KC_EFORMAT, "memo entry %llu after %zu entries",
 			       (unsigned long long)index, r->puts);
 	while (r->n_memo <= index) {
-		KC_TRY(make_room(&r->memo, r->n_memo, &r->memo_room, sizeof *r->memo));
+		KC_TRY(kc_make_room(&r->memo, r->n_memo, &r->memo_room, sizeof *r->memo));
 		r->memo[r->n_memo++] = NULL;
 	}
 	r->memo[index] = v;

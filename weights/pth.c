@@ -36,22 +36,6 @@ struct listing {
 	size_t name_size;
 };
 
-static int make_room(void *array, size_t n, size_t *room, size_t element)
-{
-	void *old, *grown;
-	size_t more = *room ? 2 * *room : 64;
-
-	if (n < *room)
-		return 0;
-	memcpy(&old, array, sizeof old);
-	grown = kc_realloc(old, more, element);
-	if (!grown)
-		return KC_ENOMEM;
-	memcpy(array, &grown, sizeof grown);
-	*room = more;
-	return 0;
-}
-
 /* Shared values must not make the listing far larger than the pickle. */
 static int charge(struct listing *l, size_t effort)
 {
@@ -79,7 +63,7 @@ static int add_tensor(struct listing *l, const struct kc_pth_view *v)
 			       l->name, (unsigned long long)l->bytes, l->file_size);
 	if (!v->storage->data)
 		return KC_FAIL(KC_EFORMAT, "\"%s\": its storage is not in the file", l->name);
-	KC_TRY(make_room(&l->f->tensors, l->f->n, &l->room, sizeof *t));
+	KC_TRY(kc_make_room(&l->f->tensors, l->f->n, &l->room, sizeof *t));
 	KC_TRY(take_name(l, "tensor", &name));
 	t = &l->f->tensors[l->f->n++];
 	*t = v->t;
@@ -108,7 +92,7 @@ static char *value_text(const struct kc_pickle_value *v)
 /* *room is that of f->leaves; takes over key and value. */
 static int add_pair(struct kc_pth *f, size_t *room, char *key, char *value)
 {
-	int rc = key && value ? make_room(&f->leaves, f->n_leaves, room, sizeof *f->leaves)
+	int rc = key && value ? kc_make_room(&f->leaves, f->n_leaves, room, sizeof *f->leaves)
 			      : KC_ENOMEM;
 
 	if (rc < 0) {
