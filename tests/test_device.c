@@ -32,7 +32,8 @@ static double run_once(struct kc_device *device, float x)
 
 	if (KC_CHECK_OK(kc_params_alloc(params, false, false))) {
 		fill(params, x);
-		if (KC_CHECK_OK(kc_plan_build(&plan, g, device, &y, 1, &(struct kc_plan_opts){0})) &&
+		if (KC_CHECK_OK(
+			    kc_plan_build(&plan, g, device, &y, 1, &(struct kc_plan_opts){0})) &&
 		    KC_CHECK_OK(kc_plan_slot(plan, in, &slot))) {
 			for (int64_t k = 0; k < kc_numel(&slot.type); k++)
 				((float *)slot.data)[k] = 1;

@@ -142,7 +142,7 @@ static void test_rules(void)
 {
 	struct kc_st st;
 
-	if (!KC_CHECK_OK(kc_st_open(kc_test_fixture("golden/optim.safetensors"), &st)))
+	if (!KC_CHECK_OK(kc_st_open(kc_test_fixture("data/optim.safetensors"), &st)))
 		return;
 	for (size_t i = 0; i < KC_COUNT(rules); i++) {
 		check_rule(&st, &rules[i], KC_F32);
@@ -165,7 +165,7 @@ static void test_clip(void)
 	for (int i = 0; i < 2; i++)
 		out[1 + i] = kc_mul(g, in[i], kc_clip_factor(g, norm, 0.5));
 	kc_device_reference(&device);
-	if (KC_CHECK_OK(kc_st_open(kc_test_fixture("golden/optim.safetensors"), &st))) {
+	if (KC_CHECK_OK(kc_st_open(kc_test_fixture("data/optim.safetensors"), &st))) {
 		double x[12], want[12], got[12];
 
 		KC_CHECK_OK(kc_plan_build(&plan, g, &device, out, 3, &(struct kc_plan_opts){0}));
