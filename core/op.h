@@ -62,6 +62,8 @@ struct kc_grad_ctx {
 	const bool *need;               /* per input: whether gx[i] is wanted at all */
 };
 
+struct kc_device;
+
 /* What a kernel gets: resolved buffers, nothing to look up. */
 struct kc_call {
 	const void *attr;
@@ -69,6 +71,7 @@ struct kc_call {
 	int n_in, n_out;
 	void *workspace;
 	void *prepared;                 /* the kernel's own, from its prepare */
+	struct kc_device *device;
 };
 
 struct kc_op {

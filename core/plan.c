@@ -213,7 +213,8 @@ static int run_step(struct kc_plan *p, struct kc_step *s)
 			       .out = s->bufs + s->n_in,
 			       .n_in = s->n_in,
 			       .n_out = s->n_out,
-			       .prepared = s->prepared};
+			       .prepared = s->prepared,
+			       .device = p->device};
 
 	if (s->workspace >= 0)
 		call.workspace = p->values[s->workspace].buf.data;

@@ -1,0 +1,88 @@
+/*
+ * The device "cuda:N".  Everything below layers/cuda is a plugin, libkc_cuda.so, that programs
+ * load when such a device is asked for (layers/devices.h), so a machine without CUDA needs no
+ * part of it.
+ *
+ * What the plugin's files share: the state of a device, and how a kernel row is written.
+ *
+ *  - Memory of the device holds the arena, input slots, constants, parameters and their packed
+ *    forms; a struct kc_buf that reaches a kernel row points into it.  Layouts are those of
+ *    core/tensor.h: activations channels-last, parameters row-major.
+ *  - Element types are float32, bf16 (two bytes, the upper half of a float32) and the integers.
+ *    Sums are kept in float32 or better.
+ *  - A row's run only enqueues work on kc_cuda_stream(): it neither allocates nor waits, because
+ *    a run of a plan is recorded once and replayed (CUDA graphs).  What changes from step to step
+ *    is read from device memory.  Uploads of a row's own tables happen in its prepare, or in
+ *    its run when a pointer it was told has changed: a plan runs at least once unrecorded after
+ *    its pointers were resolved.
+ *  - With info->deterministic equal inputs give equal bits: no floating-point atomics.
+ *  - .cu files hold kernels and extern "C" launchers only and include layers/cuda/kernel.h alone;
+ *    the rows are in .c files.
+ *
+ * The same files, compiled by the host's compiler against tests/emulator/cuda_runtime.h, are the
+ * device "emulator" of the tests.
+ */
+#ifndef KC_LAYERS_CUDA_CUDA_H
+#define KC_LAYERS_CUDA_CUDA_H
+
+#include "core/device.h"
+#include "layers/layers.h"
+#include "layers/ops.h"
+
+#include <cuda_runtime_api.h>
+
+struct kc_cudnn;
+struct kc_cublas;
+
+struct kc_cuda {
+	int index;
+	struct cudaDeviceProp properties;
+	cudaStream_t stream;            /* of all kernels */
+	cudaStream_t copy;              /* of uploads of input slots */
+	cudaEvent_t uploaded, done;     /* of the last upload; of the last run */
+	void *scratch;                  /* of kc_cuda_scratch */
+	size_t scratch_bytes;
+	bool tf32;                      /* float32 products may round their factors to TF32 */
+	bool autotune;                  /* time the library's candidates when a plan is built */
+	struct kc_cudnn *cudnn;         /* opened with the device */
+	struct kc_cublas *cublas;
+};
+
+static inline struct kc_cuda *kc_cuda_of(const struct kc_device *d)
+{
+	return d->own;
+}
+
+static inline cudaStream_t kc_cuda_stream(const struct kc_call *c)
+{
+	return kc_cuda_of(c->device)->stream;
+}
+
+/* 0, or KC_EBACKEND with the runtime's words; what: "copy to the device". */
+int kc_cuda_check(cudaError_t, const char *what);
+/* What a launcher of a .cu file returned. */
+int kc_cuda_launched(int error, const char *kernel);
+
+/* Device memory that lives as long as the plan's step: tables of prepare.  Freed by the row. */
+int kc_cuda_table(void **out, const void *bytes, size_t n);
+void kc_cuda_table_free(void *);
+
+/* ---- tensors for kernels ---- */
+
+#include "layers/cuda/view.h"
+
+struct kc_view kc_view_of(const struct kc_buf *);
+
+/*
+ * Dimensions ordered as they lie in the first view's memory, slowest first, sizes of 1 dropped
+ * and neighbours joined where every one of the n views allows it: what is left is as few
+ * dimensions as possible.  All views have equal dimensions (strides of 0 repeat).
+ */
+void kc_view_join(struct kc_view *v, int n);
+
+static inline bool kc_cuda_is_float(const struct kc_buf *b)
+{
+	return b->type.dtype == KC_F32 || b->type.dtype == KC_BF16;
+}
+
+#endif

@@ -1,0 +1,123 @@
+/*
+ * What .cu files are written with.  Compiled by nvcc for the device, and by the host's compiler
+ * with the emulator of the tests, which runs blocks thread by thread in random order.
+ *
+ *  - A kernel is `KC_KERNEL void name(...)`; KC_BOUNDS(threads) follows KC_KERNEL.
+ *  - KC_LAUNCH starts a kernel whose threads do not talk to each other; KC_LAUNCH_BLOCK one that
+ *    uses barriers, shuffles or shared memory.  No <<<>>> in the text.
+ *  - Fixed shared memory: KC_SHARED float tile[32]; of a size given at launch:
+ *    KC_SHARED_BYTES(name), an array of bytes aligned at 16.
+ *  - Indices of elements are int64_t.  No C++ library.
+ *  - A launcher is extern "C" int kc_cu_name(..., cudaStream_t) and returns kc_cu_status().
+ */
+#ifndef KC_LAYERS_CUDA_KERNEL_H
+#define KC_LAYERS_CUDA_KERNEL_H
+
+#include "layers/cuda/view.h"
+
+#include <cuda_runtime.h>
+
+#ifdef __CUDACC__
+#define KC_KERNEL __global__ static
+#define KC_BOUNDS(threads) __launch_bounds__(threads)
+#define KC_DEVICE __device__ __forceinline__ static
+#define KC_SHARED __shared__
+#define KC_SHARED_BYTES(name) extern __shared__ __align__(16) unsigned char name[]
+#define KC_LAUNCH(kernel, grid, block, shared, stream, ...) \
+	kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
+#define KC_LAUNCH_BLOCK KC_LAUNCH
+#endif
+
+static inline int kc_cu_status(void)
+{
+	return (int)cudaGetLastError();
+}
+
+/* Element i of n for this thread, then those a grid further. */
+#define KC_GRID_LOOP(i, n) \
+	for (int64_t i = blockIdx.x * (int64_t)blockDim.x + threadIdx.x; i < (n); \
+	     i += (int64_t)gridDim.x * blockDim.x)
+
+enum { KC_CU_THREADS = 256, KC_CU_BLOCKS = 132 * 16 };
+
+/* Blocks of KC_CU_THREADS for n elements of a grid loop. */
+static inline unsigned kc_cu_blocks(int64_t n)
+{
+	int64_t b = (n + KC_CU_THREADS - 1) / KC_CU_THREADS;
+
+	return (unsigned)(b < 1 ? 1 : b > KC_CU_BLOCKS ? KC_CU_BLOCKS : b);
+}
+
+/* ---- element types ---- */
+
+struct kc_bf16 {
+	uint16_t bits;
+};
+
+KC_DEVICE float kc_cu_load(const float *p)
+{
+	return *p;
+}
+
+KC_DEVICE float kc_cu_load(const kc_bf16 *p)
+{
+	return __uint_as_float((uint32_t)p->bits << 16);
+}
+
+KC_DEVICE float kc_cu_load(const uint8_t *p)
+{
+	return (float)*p;
+}
+
+/* Round to nearest even; NaN stays NaN. */
+KC_DEVICE uint16_t kc_cu_bf16_bits(float f)
+{
+	uint32_t u = __float_as_uint(f);
+
+	if ((u & 0x7fffffffu) > 0x7f800000u)
+		return (uint16_t)(u >> 16 | 0x40);
+	return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+}
+
+KC_DEVICE void kc_cu_store(float *p, float x)
+{
+	*p = x;
+}
+
+KC_DEVICE void kc_cu_store(kc_bf16 *p, float x)
+{
+	p->bits = kc_cu_bf16_bits(x);
+}
+
+/* Sixteen bytes that are read and written as one. */
+template <class T>
+struct alignas(16) kc_pack16 {
+	T v[16 / sizeof(T)];
+};
+
+/* Any element type as float: for kernels that are not worth a version per type. */
+KC_DEVICE float kc_cu_get(const struct kc_view &x, int64_t at)
+{
+	switch (x.dtype) {
+	case KC_VIEW_F32: return ((const float *)x.data)[at];
+	case KC_VIEW_BF16: return kc_cu_load((const kc_bf16 *)x.data + at);
+	case KC_VIEW_F64: return (float)((const double *)x.data)[at];
+	case KC_VIEW_I32: return (float)((const int32_t *)x.data)[at];
+	case KC_VIEW_I64: return (float)((const int64_t *)x.data)[at];
+	default: return (float)((const uint8_t *)x.data)[at];
+	}
+}
+
+/* Offset of element i of x, counted with the last dimension fastest. */
+KC_DEVICE int64_t kc_cu_at(const struct kc_view &x, int64_t i)
+{
+	int64_t at = 0;
+
+	for (int d = x.nd - 1; d > 0; d--) {
+		at += i % x.dim[d] * x.stride[d];
+		i /= x.dim[d];
+	}
+	return x.nd ? at + i * x.stride[0] : 0;
+}
+
+#endif
