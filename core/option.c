@@ -578,13 +578,31 @@ static uint64_t hash_value(const struct kc_opt *row, const void *obj, uint64_t h
 	return h;
 }
 
+static bool is_default(const struct kc_opt *row, const void *obj, uint64_t key)
+{
+	struct kc_opt alone = *row;
+	union value v;
+	bool same;
+
+	memset(&v, 0, sizeof v);
+	alone.offset = 0;
+	same = read_value(row, row->def, &v) == 0 &&
+	       hash_value(&alone, &v, key) == hash_value(row, obj, key);
+	free_value(row->type, &v);
+	return same;
+}
+
 uint64_t kc_opt_hash(const struct kc_opt *rows, size_t n, const void *obj)
 {
 	uint64_t sum = 0;
 
-	for (size_t i = 0; i < n; i++)
-		if (rows[i].flags & KC_OPT_RESULT)
-			sum += hash_value(&rows[i], obj,
-					  kc_hash64(rows[i].key, strlen(rows[i].key), 0));
+	for (size_t i = 0; i < n; i++) {
+		uint64_t key = kc_hash64(rows[i].key, strlen(rows[i].key), 0);
+
+		if (!(rows[i].flags & KC_OPT_RESULT) ||
+		    (rows[i].flags & KC_OPT_LATER && is_default(&rows[i], obj, key)))
+			continue;
+		sum += hash_value(&rows[i], obj, key);
+	}
 	return sum;
 }

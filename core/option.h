@@ -26,7 +26,10 @@ struct kc_reals { double *v; size_t n; };
 enum {
 	KC_OPT_RESULT = 1,      /* changing it changes the bits of the result: enters the hash */
 	KC_OPT_NOEFFECT = 2,    /* checked but not stored (no offset): the authors' files have it */
-	KC_OPT_ALIAS = 4        /* another key of the same offset; not dumped */
+	KC_OPT_ALIAS = 4,       /* another key of the same offset; not dumped */
+	KC_OPT_LATER = 8        /* with RESULT: a row that came later and whose default means as
+				 * before; enters the hash only where it has another value, so
+				 * that older runs keep theirs */
 };
 
 struct kc_opt {
@@ -71,7 +74,7 @@ void kc_opt_help(const struct kc_opt *rows, size_t n, FILE *);
  */
 int kc_opt_dump(const struct kc_opt *rows, size_t n, const void *obj, FILE *);
 
-/* Hash of key and value of the rows flagged KC_OPT_RESULT, whatever their order. */
+/* Hash of key and value of the rows flagged KC_OPT_RESULT (see KC_OPT_LATER), in any order. */
 uint64_t kc_opt_hash(const struct kc_opt *rows, size_t n, const void *obj);
 
 #endif

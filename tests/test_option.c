@@ -208,6 +208,34 @@ static void test_hash(void)
 	kc_opt_release(rows, KC_COUNT(rows), &t);
 }
 
+/* A row that comes later leaves the hash alone until it is set. */
+static void test_hash_later(void)
+{
+	struct kc_opt more[KC_COUNT(rows)];
+	struct thing t = fresh();
+	uint64_t all, fewer;
+
+	memcpy(more, rows, sizeof rows);
+	for (size_t i = 0; i < KC_COUNT(rows); i++) {
+		if (!(rows[i].flags & KC_OPT_RESULT))
+			continue;
+		more[i].flags &= ~(unsigned)KC_OPT_RESULT;
+		fewer = kc_opt_hash(more, KC_COUNT(rows), &t);
+		more[i].flags = rows[i].flags | KC_OPT_LATER;
+		all = kc_opt_hash(more, KC_COUNT(rows), &t);
+		KC_CHECK(all == fewer);
+		more[i] = rows[i];
+	}
+	for (size_t i = 0; i < KC_COUNT(rows); i++)
+		more[i].flags |= KC_OPT_LATER;
+	all = kc_opt_hash(more, KC_COUNT(rows), &t);
+	KC_CHECK_OK(set(&t, "train.inner.steps", "[1]"));
+	KC_CHECK(kc_opt_hash(more, KC_COUNT(rows), &t) != all);
+	KC_CHECK_OK(set(&t, "train.inner.steps", "[1, 2]"));
+	KC_CHECK(kc_opt_hash(more, KC_COUNT(rows), &t) == all);
+	kc_opt_release(rows, KC_COUNT(rows), &t);
+}
+
 static void test_memory(void)
 {
 	struct thing t = fresh();
@@ -228,6 +256,7 @@ const struct kc_test kc_tests_option[] = {
 	{"the dump is YAML, the help tells bounds", test_dump},
 	{"text of a value reads back", test_text},
 	{"the hash covers what changes results", test_hash},
+	{"rows that came later leave the hash of older settings", test_hash_later},
 	{"failing allocations keep the old value", test_memory},
 	{0}
 };
