@@ -13,8 +13,8 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 
 	kc_training_stats(t, &s);
 	if (r->args.verbose) {
-		kc_plan_print(t->plan, f);
-		kc_plan_print_peak(t->plan, f);
+		kc_plan_print(kc_training_plan(t), f);
+		kc_plan_print_peak(kc_training_plan(t), f);
 	}
 	fprintf(f, "device      %s, %s\n", kc_cpu_describe(), t->low ? "bf16" : "float32");
 	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes,
@@ -94,7 +94,7 @@ int kc_benchmark(struct kc_run *r, int n, FILE *f)
 		qsort(seconds, (size_t)n, sizeof *seconds, ascending);
 		print_json(r, seconds, n, total, waited, planned, f);
 		if (r->args.profile)
-			kc_plan_profile(r->training.plan, stderr);
+			kc_plan_profile(kc_training_plan(&r->training), stderr);
 	}
 	free(seconds);
 	return rc;

@@ -196,7 +196,7 @@ static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 		.peak = r->peak > 0 ? r->flops / seconds / r->peak : 0,
 	};
 
-	for (int i = 0; i < t->n_terms; i++)
+	for (int i = 0; i < t->n_logged; i++)
 		values[s.n++] = (struct kc_metric){t->terms[i].name, t->terms[i].last};
 	values[s.n++] = (struct kc_metric){"grad_norm", t->grad_norm};
 	if (line)
@@ -329,7 +329,7 @@ int kc_run_train(struct kc_run *r)
 	KC_TRY(begin(r));
 	KC_TRY(save_last(r, iterate(r)));
 	if (r->args.profile)
-		kc_plan_profile(r->training.plan, stderr);
+		kc_plan_profile(kc_training_plan(&r->training), stderr);
 	if (kc_stop_asked())
 		return KC_FAIL(KC_ESTOP, "stopped on request behind iteration %lld, which is saved",
 			       (long long)r->progress.iter);

@@ -139,9 +139,15 @@ enum {
 /* Gradients are stored only where batches are accumulated; elsewhere nothing touches that array. */
 static size_t params_bytes(const struct kc_training *t)
 {
-	const struct kc_params *s = t->params;
+	bool stored = t->config->optimizer.accumulate > 1;
+	size_t bytes = 0;
 
-	return s->bytes - (t->update ? 0 : s->trainable * kc_dtype_size(s->dtype));
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		const struct kc_params *s = t->trainee[k].params;
+
+		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
+	}
+	return bytes;
 }
 
 size_t kc_run_planned_bytes(const struct kc_run *r)
@@ -268,28 +274,42 @@ static void count_finite(struct kc_run *r)
 {
 	struct kc_progress *g = &r->progress;
 
+	g->updates += r->training.applied[KC_GENERATOR];
 	if (!r->training.finite) {
 		g->nan_total++;
 		g->nan_row++;
 		return;
 	}
-	g->updates++;
 	if (r->config->nan_policy != KC_NAN_ROLLBACK)
 		g->nan_row = 0;
 }
 
+static struct kc_step_args step_args(struct kc_run *r)
+{
+	return (struct kc_step_args){
+		.lr = {kc_schedule_lr(&r->config->schedule, r->progress.iter + 1)},
+		.updates = {r->progress.updates},
+		.next = next_batch,
+		.own = r,
+	};
+}
+
 int kc_run_step(struct kc_run *r, double *seconds, double *waited)
 {
-	double start = kc_now(), lr = kc_schedule_lr(&r->config->schedule, r->progress.iter + 1);
 	const struct kc_progress start_of_step = r->progress;
+	struct kc_step_args args;
+	double start = kc_now();
 	struct kc_loader_stats before, after;
 	int rc;
 
 	if (r->config->optimizer.clear_state &&
-	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1))
-		kc_training_forget(&r->training, &r->progress.updates);
+	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1)) {
+		kc_training_forget(&r->training);
+		r->progress.updates = 0;
+	}
+	args = step_args(r);
 	kc_loader_stats(r->loader, &before);
-	rc = kc_training_step(&r->training, lr, r->progress.updates + 1, next_batch, r);
+	rc = kc_training_step(&r->training, &args);
 	if (rc < 0) {
 		r->progress = start_of_step;
 		return rc;

@@ -1,7 +1,5 @@
 #include "train/training.h"
 
-#include "layers/optim.h"
-
 #include <math.h>
 #include <stdlib.h>
 
@@ -51,18 +49,18 @@ struct trained {
 	int n;
 };
 
-static int list_trained(const struct kc_training *t, struct kc_graph *g, struct trained *r)
+static int list_trained(const struct kc_params *params, struct kc_graph *g, struct trained *r)
 {
-	size_t n = t->params->n;
+	size_t n = params->n;
 
 	*r = (struct trained){0};
 	r->param = kc_calloc(n, sizeof(struct kc_param *));
 	r->value = kc_calloc(n, sizeof(struct kc_tensor *));
-	r->grad = kc_calloc(n + 1, sizeof(struct kc_tensor *));
+	r->grad = kc_calloc(n, sizeof(struct kc_tensor *));
 	if (!r->param || !r->value || !r->grad)
 		return KC_ENOMEM;
 	for (size_t i = 0; i < n; i++) {
-		struct kc_param *p = t->params->v[i];
+		struct kc_param *p = params->v[i];
 
 		if (!p->trainable)
 			continue;
@@ -92,29 +90,63 @@ static void fetch(struct fetches *f, struct kc_tensor *t)
 	f->v[f->n++] = t;
 }
 
-/* Norm, finite test and update from those gradients; the terms' sum is tested with them. */
-static void build_update(struct kc_training *t, struct kc_graph *g, struct trained *r,
-			 struct kc_tensor *loss, struct fetches *f)
+/* One finite test for the gradients of all, and for the losses where these are given. */
+static struct kc_tensor *finite_test(struct kc_graph *g, const struct trained *r,
+				     struct kc_tensor *const *losses)
 {
-	struct kc_optimizer_args args = optimizer_args(t->config);
-	double limit = t->config->optimizer.clip_norm;
-	int n = r->n;
+	struct fetches all = {0};
+	struct kc_tensor *finite;
+	size_t room = KC_TRAINEES;
 
-	t->hyper = kc_input(g, "hyper", KC_TYPE(KC_F64, KC_HYPER_COUNT));
-	t->norm = kc_global_norm(g, r->grad, n);
-	if (loss)
-		r->grad[n++] = loss;
-	t->all_finite = kc_all_finite(g, r->grad, n);
-	fetch(f, kc_optimizer_step(g, t->params, &args, r->grad, r->param, r->n, t->hyper,
-				   limit > 0 ? kc_clip_factor(g, t->norm, limit) : NULL,
-				   t->all_finite));
-	fetch(f, t->norm);
-	fetch(f, t->all_finite);
+	for (int k = 0; k < KC_TRAINEES; k++)
+		room += (size_t)r[k].n;
+	all.v = kc_calloc(room, sizeof(struct kc_tensor *));
+	if (!all.v)
+		return kc_graph_fail(g, "%s", kc_errmsg());
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		for (int i = 0; i < r[k].n; i++)
+			fetch(&all, r[k].grad[i]);
+		if (losses && losses[k])
+			fetch(&all, losses[k]);
+	}
+	finite = kc_all_finite(g, all.v, all.n);
+	free(all.v);
+	return finite;
 }
 
-static void fetch_terms(struct kc_training *t, struct fetches *f)
+static const char *const hyper_names[KC_TRAINEES] = {"hyper"};
+
+/* Norms, finite test and updates from those gradients. */
+static void build_update(struct kc_training *t, struct kc_stage *s, struct kc_graph *g,
+			 const struct trained *r, struct kc_tensor *const *losses,
+			 struct fetches *f)
 {
-	for (int i = 0; i < t->n_terms; i++)
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		if (!r[k].n)
+			continue;
+		s->hyper[k] = kc_input(g, hyper_names[k], KC_TYPE(KC_F64, KC_HYPER_COUNT));
+		s->norm[k] = kc_global_norm(g, r[k].grad, r[k].n);
+	}
+	s->all_finite = finite_test(g, r, losses);
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		const struct kc_trainee *e = &t->trainee[k];
+
+		if (!r[k].n)
+			continue;
+		fetch(f, kc_optimizer_step(
+				 g, e->params, &e->optimizer, r[k].grad, r[k].param, r[k].n,
+				 s->hyper[k],
+				 e->clip_norm > 0 ? kc_clip_factor(g, s->norm[k], e->clip_norm)
+						  : NULL,
+				 s->all_finite));
+		fetch(f, s->norm[k]);
+	}
+	fetch(f, s->all_finite);
+}
+
+static void fetch_terms(struct kc_training *t, const struct kc_stage *s, struct fetches *f)
+{
+	for (int i = 0; i < s->n_terms; i++)
 		fetch(f, t->terms[i].value);
 }
 
@@ -131,19 +163,108 @@ static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph
 }
 
 /* Running statistics are stored when the step is finite. */
-static void fetch_statistics(struct kc_training *t, struct fetches *f, struct kc_tensor *finite)
+static void fetch_statistics(struct kc_training *t, const struct kc_stage *s, struct fetches *f,
+			     struct kc_tensor *finite)
 {
-	for (int i = 0; i < t->model.n_updates; i++)
-		fetch(f, kc_assign(t->graph, t->model.updates[i].param, t->model.updates[i].value,
-				   finite));
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		const struct kc_model *m = t->trainee[k].model;
+
+		for (int i = 0; s->loss[k] && i < m->n_updates; i++)
+			fetch(f, kc_assign(t->graph, m->updates[i].param, m->updates[i].value,
+					   finite));
+	}
 }
 
-static int build_whole_step(struct kc_training *t, struct trained *r, struct fetches *f)
+static int build_whole_step(struct kc_training *t, struct kc_stage *s, const struct trained *r,
+			    struct fetches *f)
 {
-	build_update(t, t->graph, r, t->loss, f);
-	fetch_statistics(t, f, t->all_finite);
-	fetch_terms(t, f);
-	return plan(t, &t->plan, t->graph, f);
+	build_update(t, s, t->graph, r, s->loss, f);
+	fetch_statistics(t, s, f, s->all_finite);
+	fetch_terms(t, s, f);
+	return plan(t, &s->plan, t->graph, f);
+}
+
+/* Gradients as the store holds them, of the networks that the stage trains. */
+static int list_stored(struct kc_training *t, struct kc_stage *s, struct trained *r)
+{
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		if (!s->loss[k])
+			continue;
+		KC_TRY(list_trained(t->trainee[k].params, s->update_graph, &r[k]));
+		for (int i = 0; i < r[k].n; i++)
+			r[k].grad[i] = kc_stored_gradient(s->update_graph, r[k].param[i]);
+	}
+	return 0;
+}
+
+/* Two plans: gradients are added up in the store, and the update reads them there. */
+static int build_split_step(struct kc_training *t, struct kc_stage *s, const struct trained *r,
+			    struct fetches *f)
+{
+	struct trained stored[KC_TRAINEES] = {0};
+	struct kc_tensor *losses[KC_TRAINEES];
+	int rc, n = 0;
+
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			losses[n++] = s->loss[k];
+	s->batch_finite = kc_all_finite(t->graph, losses, n);
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			fetch(f, kc_accumulate(t->graph, t->trainee[k].params, r[k].grad,
+					       r[k].param, r[k].n));
+	fetch_statistics(t, s, f, s->batch_finite);
+	fetch(f, s->batch_finite);
+	fetch_terms(t, s, f);
+	KC_TRY(plan(t, &s->plan, t->graph, f));
+
+	f->n = 0;
+	s->update_graph = kc_graph_new(&kc_layers);
+	rc = s->update_graph ? list_stored(t, s, stored) : KC_ENOMEM;
+	if (!rc) {
+		build_update(t, s, s->update_graph, stored, NULL, f);
+		rc = plan(t, &s->update, s->update_graph, f);
+	}
+	for (int k = 0; k < KC_TRAINEES; k++)
+		trained_release(&stored[k]);
+	return rc;
+}
+
+/* Gradients of the stage's losses, each with respect to its own network alone. */
+static int list_gradients(struct kc_training *t, struct kc_stage *s, struct trained *r)
+{
+	double share = 1.0 / (double)t->config->optimizer.accumulate;
+
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		if (!s->loss[k])
+			continue;
+		if (share < 1)
+			s->loss[k] = kc_scale(t->graph, s->loss[k], share);
+		KC_TRY(list_trained(t->trainee[k].params, t->graph, &r[k]));
+		KC_TRY(kc_grad(t->graph, s->loss[k], NULL, r[k].value, r[k].n, r[k].grad));
+	}
+	return 0;
+}
+
+static int build_stage(struct kc_training *t, struct kc_stage *s)
+{
+	struct trained r[KC_TRAINEES] = {0};
+	struct fetches f = {0};
+	size_t room = KC_MAX_TERMS + 8;
+	int rc = list_gradients(t, s, r);
+
+	for (int k = 0; k < KC_TRAINEES; k++)
+		room += (size_t)t->trainee[k].model->n_updates;
+	f.v = kc_calloc(room, sizeof(struct kc_tensor *));
+	if (!f.v)
+		rc = KC_ENOMEM;
+	if (!rc)
+		rc = t->config->optimizer.accumulate > 1 ? build_split_step(t, s, r, &f)
+							 : build_whole_step(t, s, r, &f);
+	free(f.v);
+	for (int k = 0; k < KC_TRAINEES; k++)
+		trained_release(&r[k]);
+	return rc;
 }
 
 static size_t param_bytes(const struct kc_param *p)
@@ -156,61 +277,31 @@ static int alloc_statistics(struct kc_training *t)
 {
 	size_t bytes = 0;
 
-	for (int i = 0; i < t->model.n_updates; i++)
-		bytes += param_bytes(t->model.updates[i].param);
-	if (!bytes)
+	for (int k = 0; k < KC_TRAINEES; k++)
+		for (int i = 0; i < t->trainee[k].model->n_updates; i++)
+			bytes += param_bytes(t->trainee[k].model->updates[i].param);
+	if (!bytes || t->config->optimizer.accumulate == 1)
 		return 0;
 	t->statistics = kc_alloc(bytes);
 	return t->statistics ? 0 : KC_ENOMEM;
 }
 
-/* Two plans: gradients are added up in the store, and the update reads them there. */
-static int build_split_step(struct kc_training *t, struct trained *r, struct fetches *f)
-{
-	struct trained from_store;
-	int rc;
-
-	KC_TRY(alloc_statistics(t));
-	t->batch_finite = kc_all_finite(t->graph, &t->loss, 1);
-	fetch(f, kc_accumulate(t->graph, t->params, r->grad, r->param, r->n));
-	fetch_statistics(t, f, t->batch_finite);
-	fetch(f, t->batch_finite);
-	fetch_terms(t, f);
-	KC_TRY(plan(t, &t->plan, t->graph, f));
-
-	f->n = 0;
-	t->update_graph = kc_graph_new(&kc_layers);
-	rc = t->update_graph ? list_trained(t, t->update_graph, &from_store) : KC_ENOMEM;
-	if (rc < 0)
-		return rc;
-	for (int i = 0; i < from_store.n; i++)
-		from_store.grad[i] = kc_stored_gradient(t->update_graph, from_store.param[i]);
-	build_update(t, t->update_graph, &from_store, NULL, f);
-	trained_release(&from_store);
-	return plan(t, &t->update, t->update_graph, f);
-}
-
 static int build_plans(struct kc_training *t)
 {
-	struct trained r;
-	struct fetches f = {0};
-	int rc = list_trained(t, t->graph, &r);
+	KC_TRY(alloc_statistics(t));
+	return build_stage(t, &t->stage[KC_STAGE_ALONE]);
+}
 
-	f.v = kc_calloc((size_t)(KC_MAX_TERMS + t->model.n_updates + 8),
-			sizeof(struct kc_tensor *));
-	if (!f.v)
-		rc = KC_ENOMEM;
-	if (!rc && t->config->optimizer.accumulate > 1)
-		t->loss =
-			kc_scale(t->graph, t->loss, 1.0 / (double)t->config->optimizer.accumulate);
-	if (!rc)
-		rc = kc_grad(t->graph, t->loss, NULL, r.value, r.n, r.grad);
-	if (!rc)
-		rc = t->config->optimizer.accumulate > 1 ? build_split_step(t, &r, &f)
-							 : build_whole_step(t, &r, &f);
-	free(f.v);
-	trained_release(&r);
-	return rc;
+static void set_generator(struct kc_training *t)
+{
+	t->trainee[KC_GENERATOR] = (struct kc_trainee){
+		.params = t->params,
+		.model = &t->model,
+		.optimizer = optimizer_args(t->config),
+		.clip_norm = t->config->optimizer.clip_norm,
+	};
+	t->stage[KC_STAGE_ALONE].loss[KC_GENERATOR] = t->loss;
+	t->stage[KC_STAGE_ALONE].n_terms = t->n_terms;
 }
 
 static int build(struct kc_training *t)
@@ -226,6 +317,7 @@ static int build(struct kc_training *t)
 	KC_TRY(t->recipe->build(t));
 	KC_TRY(kc_graph_status(t->graph));
 	KC_TRY(kc_params_alloc(t->params, moments, c->optimizer.ema_decay > 0));
+	set_generator(t);
 	KC_TRY(build_plans(t));
 	return t->recipe->open ? t->recipe->open(t) : 0;
 }
@@ -246,11 +338,13 @@ int kc_training_open(struct kc_training *t, const struct kc_config *c, struct kc
 
 void kc_training_close(struct kc_training *t)
 {
-	kc_plan_free(t->plan);
-	kc_plan_free(t->update);
+	for (int i = 0; i < KC_STAGES; i++) {
+		kc_plan_free(t->stage[i].plan);
+		kc_plan_free(t->stage[i].update);
+		kc_graph_free(t->stage[i].update_graph);
+	}
 	kc_plan_free(t->prepare);
 	kc_graph_free(t->graph);
-	kc_graph_free(t->update_graph);
 	kc_model_release(&t->model);
 	kc_params_free(t->params);
 	free(t->pairs);
@@ -260,13 +354,22 @@ void kc_training_close(struct kc_training *t)
 
 /* ---- stepping ---- */
 
-static void set_hyper(struct kc_training *t, double lr, int64_t update)
+static void set_hyper(const struct kc_training *t, const struct kc_stage *s,
+		      const struct kc_step_args *a)
 {
-	double values[KC_HYPER_COUNT] = {[KC_HYPER_LR] = lr, [KC_HYPER_STEP] = (double)update};
-	struct kc_buf b = kc_buf_of(values, &t->hyper->type, KC_PLAIN);
-	int rc = kc_plan_feed(t->update ? t->update : t->plan, t->hyper, &b);
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		double values[KC_HYPER_COUNT] = {
+			[KC_HYPER_LR] = a->lr[k],
+			[KC_HYPER_STEP] = (double)(a->updates[k] + t->applied[k] + 1)};
+		struct kc_buf b;
+		int rc;
 
-	KC_ASSERT(rc >= 0);
+		if (!s->loss[k])
+			continue;
+		b = kc_buf_of(values, &s->hyper[k]->type, KC_PLAIN);
+		rc = kc_plan_feed(s->update ? s->update : s->plan, s->hyper[k], &b);
+		KC_ASSERT(rc >= 0);
+	}
 }
 
 /* Copies the running statistics aside, or back from there. */
@@ -274,100 +377,129 @@ static void copy_statistics(struct kc_training *t, bool back)
 {
 	char *aside = t->statistics;
 
-	for (int i = 0; aside && i < t->model.n_updates; i++) {
-		const struct kc_param *p = t->model.updates[i].param;
-		void *master = kc_param_master(p).data;
+	for (int k = 0; aside && k < KC_TRAINEES; k++) {
+		const struct kc_model *m = t->trainee[k].model;
 
-		memcpy(back ? master : aside, back ? aside : master, param_bytes(p));
-		aside += param_bytes(p);
+		for (int i = 0; i < m->n_updates; i++) {
+			const struct kc_param *p = m->updates[i].param;
+			void *master = kc_param_master(p).data;
+
+			memcpy(back ? master : aside, back ? aside : master, param_bytes(p));
+			aside += param_bytes(p);
+		}
 	}
 }
 
-static int run_batch(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
-		     void *own, bool first)
+static int run_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a,
+		     bool first)
 {
 	double share = 1.0 / (double)t->config->optimizer.accumulate;
 	const struct kc_batch *batch;
 
-	KC_TRY(next(own, &batch));
-	KC_TRY(t->recipe->feed(t, t->plan, batch));
-	KC_TRY(kc_plan_run(t->plan));
-	for (int i = 0; i < t->n_terms; i++) {
-		double x = share * kc_plan_scalar(t->plan, t->terms[i].value);
+	KC_TRY(a->next(a->own, &batch));
+	KC_TRY(t->recipe->feed(t, s->plan, batch));
+	KC_TRY(kc_plan_run(s->plan));
+	for (int i = 0; i < s->n_terms; i++) {
+		double x = share * kc_plan_scalar(s->plan, t->terms[i].value);
 
 		t->terms[i].last = first ? x : t->terms[i].last + x;
 	}
 	return 0;
 }
 
-static void read_step(struct kc_training *t, struct kc_plan *last)
+static void read_step(struct kc_training *t, const struct kc_stage *s, struct kc_plan *last)
 {
-	t->grad_norm = kc_plan_scalar(last, t->norm);
-	t->finite = kc_plan_scalar(last, t->all_finite) != 0;
+	if (s->loss[KC_GENERATOR])
+		t->grad_norm = kc_plan_scalar(last, s->norm[KC_GENERATOR]);
+	t->finite = kc_plan_scalar(last, s->all_finite) != 0;
+	for (int k = 0; t->finite && k < KC_TRAINEES; k++)
+		t->applied[k] += s->loss[k] != NULL;
+}
+
+static void zero_gradients(const struct kc_params *s)
+{
+	memset(s->grad, 0, s->trainable * kc_dtype_size(s->dtype));
 }
 
 /* Batches add up their gradients; t->finite tells whether the losses of all of them were finite. */
-static int accumulate(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
-		      void *own)
+static int accumulate(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
 {
-	memset(t->params->grad, 0, t->params->trainable * kc_dtype_size(t->params->dtype));
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			zero_gradients(t->trainee[k].params);
 	t->finite = true;
 	for (int64_t i = 0; i < t->config->optimizer.accumulate; i++) {
-		KC_TRY(run_batch(t, next, own, i == 0));
-		t->finite &= kc_plan_scalar(t->plan, t->batch_finite) != 0;
+		KC_TRY(run_batch(t, s, a, i == 0));
+		t->finite &= kc_plan_scalar(s->plan, s->batch_finite) != 0;
 	}
 	return 0;
 }
 
-static int split_step(struct kc_training *t, int (*next)(void *, const struct kc_batch **),
-		      void *own)
+static int split_step(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
 {
 	int rc;
 
 	copy_statistics(t, false);
-	rc = accumulate(t, next, own);
+	rc = accumulate(t, s, a);
 	t->grad_norm = NAN;
 	if (!rc && t->finite) {
-		rc = kc_plan_run(t->update);
+		rc = kc_plan_run(s->update);
 		if (!rc)
-			read_step(t, t->update);
+			read_step(t, s, s->update);
 	}
 	if (rc < 0 || !t->finite)
 		copy_statistics(t, true);
 	return rc;
 }
 
-int kc_training_step(struct kc_training *t, double lr, int64_t update,
-		     int (*next)(void *, const struct kc_batch **), void *own)
+static int run_stage(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
 {
-	set_hyper(t, lr, update);
-	if (t->update)
-		return split_step(t, next, own);
-	KC_TRY(run_batch(t, next, own, true));
-	read_step(t, t->plan);
+	t->n_logged = s->n_terms;
+	set_hyper(t, s, a);
+	if (s->update)
+		return split_step(t, s, a);
+	KC_TRY(run_batch(t, s, a, true));
+	read_step(t, s, s->plan);
 	return 0;
 }
 
-void kc_training_forget(struct kc_training *t, int64_t *updates)
+int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
 {
-	size_t bytes = t->params->trainable * kc_dtype_size(t->params->dtype);
+	memset(t->applied, 0, sizeof t->applied);
+	return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
+}
 
-	if (t->params->moment1)
-		memset(t->params->moment1, 0, bytes);
-	if (t->params->moment2)
-		memset(t->params->moment2, 0, bytes);
-	*updates = 0;
+static void forget(const struct kc_params *s)
+{
+	size_t bytes = s->trainable * kc_dtype_size(s->dtype);
+
+	if (s->moment1)
+		memset(s->moment1, 0, bytes);
+	if (s->moment2)
+		memset(s->moment2, 0, bytes);
+}
+
+void kc_training_forget(struct kc_training *t)
+{
+	for (int k = 0; k < KC_TRAINEES; k++)
+		forget(t->trainee[k].params);
+}
+
+struct kc_plan *kc_training_plan(const struct kc_training *t)
+{
+	return t->stage[KC_STAGE_ALONE].plan;
 }
 
 void kc_training_stats(const struct kc_training *t, struct kc_plan_stats *s)
 {
+	const struct kc_stage *stage = &t->stage[KC_STAGE_ALONE];
 	struct kc_plan_stats update;
 
-	kc_plan_stats(t->plan, s);
+	kc_plan_stats(stage->plan, s);
 	s->flops *= (double)t->config->optimizer.accumulate;
-	if (!t->update)
+	if (!stage->update)
 		return;
-	kc_plan_stats(t->update, &update);
+	kc_plan_stats(stage->update, &update);
 	s->arena = KC_MAX(s->arena, update.arena);
 	s->steps += update.steps;
 	s->flops += update.flops;

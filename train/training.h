@@ -7,6 +7,9 @@
  *
  * With optimizer.accumulate k > 1 there are two plans: one adds gradients into the store and is
  * run k times, the other updates from there.
+ *
+ * A step may train two networks, each with a store, an optimizer and a rate of its own; which of
+ * them it trains is its stage.
  */
 #ifndef KC_TRAIN_TRAINING_H
 #define KC_TRAIN_TRAINING_H
@@ -14,6 +17,7 @@
 #include "core/plan.h"
 #include "data/loader.h"
 #include "layers/layers.h"
+#include "layers/optim.h"
 #include "train/config.h"
 
 enum { KC_MAX_TERMS = 12 };
@@ -41,6 +45,30 @@ struct kc_term {
 	double last;                    /* of the last step */
 };
 
+enum kc_trainee_name { KC_GENERATOR, KC_TRAINEES };
+
+/* A network that is trained, and how. */
+struct kc_trainee {
+	struct kc_params *params;
+	struct kc_model *model;         /* whose updates of statistics the step stores */
+	struct kc_optimizer_args optimizer;
+	double clip_norm;               /* 0: its gradient is not clipped */
+};
+
+/* A kind of step, compiled. */
+struct kc_stage {
+	struct kc_tensor *loss[KC_TRAINEES];    /* NULL: that network is not trained */
+	int n_terms;                    /* the first so many of the terms are read */
+	struct kc_plan *plan;           /* the whole step, or one accumulation of it */
+	struct kc_plan *update;         /* NULL unless gradients are accumulated */
+	struct kc_graph *update_graph;
+	struct kc_tensor *hyper[KC_TRAINEES], *norm[KC_TRAINEES];
+	struct kc_tensor *all_finite;   /* one non-finite loss or gradient stops every write */
+	struct kc_tensor *batch_finite; /* of one accumulation; NULL without them */
+};
+
+enum kc_stage_name { KC_STAGE_ALONE, KC_STAGES };
+
 struct kc_training {
 	const struct kc_config *config;
 	const struct kc_recipe *recipe;
@@ -64,16 +92,15 @@ struct kc_training {
 	struct kc_tensor *loss;
 	struct kc_term terms[KC_MAX_TERMS];
 	int n_terms;
+	int n_logged;                   /* the first so many terms are of the last step */
 	double grad_norm;
 	bool finite;                    /* the last step was, and has been applied */
+	int applied[KC_TRAINEES];       /* updates that it made */
 
 	/* Inside. */
-	struct kc_tensor *norm, *all_finite, *hyper;
-	struct kc_tensor *batch_finite; /* of one accumulation; NULL without them */
+	struct kc_trainee trainee[KC_TRAINEES];
+	struct kc_stage stage[KC_STAGES];
 	char *statistics;               /* running ones, as they were before the step; or NULL */
-	struct kc_plan *plan;           /* the whole step, or one accumulation of it */
-	struct kc_plan *update;         /* NULL unless gradients are accumulated */
-	struct kc_graph *update_graph;
 	bool profile;
 	FILE *trace;
 };
@@ -85,16 +112,25 @@ struct kc_training {
 int kc_training_open(struct kc_training *, const struct kc_config *, struct kc_device *);
 void kc_training_close(struct kc_training *);
 
-/*
- * One optimizer step from optimizer.accumulate batches, which next(own) hands out one by one.
- * lr is the rate; update counts the updates from 1.  A step with a non-finite loss or gradient
- * changes nothing: t->finite is false then.
- */
-int kc_training_step(struct kc_training *, double lr, int64_t update,
-		     int (*next)(void *own, const struct kc_batch **), void *own);
+struct kc_step_args {
+	double lr[KC_TRAINEES];         /* rates */
+	int64_t updates[KC_TRAINEES];   /* made before this step */
+	/* Hands out the batches of the step one by one. */
+	int (*next)(void *own, const struct kc_batch **);
+	void *own;
+};
 
-/* Zeroes the optimizer's moments and its count of updates (train.clear_state). */
-void kc_training_forget(struct kc_training *, int64_t *updates);
+/*
+ * One optimizer step from optimizer.accumulate batches.  A step with a non-finite loss or
+ * gradient changes nothing: t->finite is false then.
+ */
+int kc_training_step(struct kc_training *, const struct kc_step_args *);
+
+/* Zeroes the moments of the optimizers (train.clear_state). */
+void kc_training_forget(struct kc_training *);
+
+/* The plan of the usual step, for those who print it. */
+struct kc_plan *kc_training_plan(const struct kc_training *);
 
 /* Bytes and FLOPs of a step. */
 void kc_training_stats(const struct kc_training *, struct kc_plan_stats *);
