@@ -5,7 +5,51 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { HUGE_PAGE = 2 << 20 };
+enum { HUGE_PAGE = 2 << 20, ALIGN = 256 };
+
+int kc_device_alloc(struct kc_device *d, size_t bytes, void **out)
+{
+	if (d->memory)
+		return d->memory->alloc(d, bytes, out);
+	*out = aligned_alloc(ALIGN, (bytes + ALIGN - 1) & ~(size_t)(ALIGN - 1));
+	return *out ? 0 : KC_FAIL(KC_ENOMEM, "out of memory: %zu bytes", bytes);
+}
+
+void kc_device_free(struct kc_device *d, void *p)
+{
+	if (p && d->memory)
+		d->memory->free(d, p);
+	else
+		free(p);
+}
+
+int kc_device_put(struct kc_device *d, void *dst, const void *src, size_t bytes)
+{
+	if (!d->memory) {
+		memcpy(dst, src, bytes);
+		return 0;
+	}
+	KC_TRY(d->memory->put(d, dst, src, bytes));
+	return d->memory->put_done(d);
+}
+
+int kc_device_get(struct kc_device *d, void *dst, const void *src, size_t bytes)
+{
+	if (d->memory)
+		return d->memory->get(d, dst, src, bytes);
+	memcpy(dst, src, bytes);
+	return 0;
+}
+
+static void free_arena(struct kc_device *d)
+{
+	if (d->arena && d->memory)
+		d->memory->free(d, d->arena);
+	else if (d->arena)
+		munmap(d->arena, d->arena_bytes);
+	d->arena = NULL;
+	d->arena_bytes = 0;
+}
 
 int kc_device_reserve(struct kc_device *d, size_t bytes)
 {
@@ -14,10 +58,12 @@ int kc_device_reserve(struct kc_device *d, size_t bytes)
 
 	if (size <= d->arena_bytes)
 		return 0;
-	if (d->arena)
-		munmap(d->arena, d->arena_bytes);
-	d->arena = NULL;
-	d->arena_bytes = 0;
+	free_arena(d);
+	if (d->memory) {
+		KC_TRY(d->memory->alloc(d, size, &d->arena));
+		d->arena_bytes = size;
+		return 0;
+	}
 	p = mmap(NULL, size + HUGE_PAGE, PROT_READ | PROT_WRITE,
 		 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (p == MAP_FAILED)
@@ -41,22 +87,21 @@ void *kc_device_scratch(struct kc_device *d, size_t bytes)
 
 void kc_device_release(struct kc_device *d)
 {
-	if (d->arena)
-		munmap(d->arena, d->arena_bytes);
+	free_arena(d);
 	free(d->scratch);
 	for (struct kc_packed *k = d->packed, *next; k; k = next) {
 		next = k->next;
 		if (k->pack.release)
 			k->pack.release(&k->pack);
-		free(k->data);
+		kc_device_free(d, k->data);
 		free(k);
 	}
-	d->arena = NULL;
-	d->arena_bytes = 0;
 	d->scratch = NULL;
 	d->scratch_bytes = 0;
 	d->packed = NULL;
 	d->packed_bytes = 0;
+	if (d->close)
+		d->close(d);
 }
 
 void kc_device_reference(struct kc_device *d)
@@ -64,12 +109,14 @@ void kc_device_reference(struct kc_device *d)
 	*d = (struct kc_device){.name = "reference", .threads = 1};
 }
 
-int kc_packed_refresh(struct kc_packed *k)
+int kc_packed_refresh(struct kc_packed *k, struct kc_device *d)
 {
 	struct kc_buf src = kc_param_master(k->param);
 
 	if (k->version == k->param->version + 1)
 		return 0;
+	KC_TRY(kc_params_to_device(k->param->store, d));
+	src.data = kc_param_on(k->param, d, KC_ARRAY_MASTER);
 	KC_TRY(k->pack.run(&k->pack, &src, k->data));
 	k->version = k->param->version + 1;
 	return 0;
@@ -88,14 +135,11 @@ int kc_packed_get(struct kc_device *d, struct kc_param *param, struct kc_pack *w
 			return 0;
 		}
 	k = kc_calloc(1, sizeof *k);
-	if (k)
-		k->data = aligned_alloc(64, (want->bytes + 63) & ~(size_t)63);
-	if (!k || !k->data) {
+	if (!k || kc_device_alloc(d, want->bytes, &k->data) < 0) {
 		free(k);
 		if (want->release)
 			want->release(want);
-		return KC_FAIL(KC_ENOMEM, "out of memory: %zu bytes of packed parameters",
-			       want->bytes);
+		return kc_cause(KC_ENOMEM, "packed parameters");
 	}
 	k->param = param;
 	k->serial = param->serial;

@@ -48,8 +48,41 @@ struct kc_kernel {
 	void (*release)(void *prepared);                /* may be NULL */
 };
 
+/*
+ * Memory that the processor does not reach, and the order of work on it.  Work is enqueued in the
+ * order of the calls; only get, put_done and wait wait for it.
+ */
+struct kc_memory {
+	int (*alloc)(struct kc_device *, size_t, void **);
+	void (*free)(struct kc_device *, void *);
+	/* Memory of the host that put and get move fastest. */
+	int (*host_alloc)(struct kc_device *, size_t, void **);
+	void (*host_free)(struct kc_device *, void *);
+	/* To the device, behind the runs so far and before the next; src is left alone until
+	 * put_done. */
+	int (*put)(struct kc_device *, void *dst, const void *src, size_t);
+	int (*put_done)(struct kc_device *);
+	int (*get)(struct kc_device *, void *dst, const void *src, size_t);
+	int (*zero)(struct kc_device *, void *, size_t);
+	int (*wait)(struct kc_device *);
+	/* Around the steps of a run. */
+	int (*run_begin)(struct kc_device *);
+	int (*run_end)(struct kc_device *);
+	/* The steps enqueued between record and recorded are kept, not run; replay runs them. */
+	int (*record)(struct kc_device *);
+	int (*recorded)(struct kc_device *, void **recording);
+	int (*replay)(struct kc_device *, void *recording);
+	void (*forget)(struct kc_device *, void *recording);
+	/* For checks of order; or NULL: the step that is enqueued next uses these bytes. */
+	void (*touch)(struct kc_device *, const void *, size_t, bool write, const char *step);
+};
+
 struct kc_device {
-	const char *name;                               /* "cpu", "reference" */
+	const char *name;                               /* "cpu", "reference", "cuda:0" */
+	const struct kc_memory *memory;                 /* NULL: the host's own */
+	void *own;                                      /* of whoever opened it */
+	void (*close)(struct kc_device *);              /* or NULL */
+	bool record;                                    /* runs are recorded and replayed */
 	const struct kc_kernel *const *kernels;         /* rows in order, NULL-terminated */
 	bool fast_bf16;                                 /* precision: auto means bf16 here */
 	int threads;
@@ -63,11 +96,18 @@ struct kc_device {
 	/* Packed copies of frozen parameters, shared between plans. */
 	struct kc_packed *packed;
 	size_t packed_bytes;
+	/* Copies of parameter stores in its own memory (core/mirror.c). */
+	struct kc_mirror *mirrors;
 };
 
 /* Makes the arena at least that large (2 MB pages where the system has them).  Moving it is
  * allowed: plans resolve their pointers against device->arena before each run. */
 int kc_device_reserve(struct kc_device *, size_t bytes);
+/* Any memory of the device, aligned at 256 bytes, and what fills it from the host. */
+int kc_device_alloc(struct kc_device *, size_t bytes, void **);
+void kc_device_free(struct kc_device *, void *);
+int kc_device_put(struct kc_device *, void *dst, const void *src, size_t bytes);
+int kc_device_get(struct kc_device *, void *dst, const void *src, size_t bytes);
 /* Memory for the time of one call; NULL when there is none.  The next call may move it. */
 void *kc_device_scratch(struct kc_device *, size_t bytes);
 /* Gives everything back; plans of the device must be gone.  It can be used again. */

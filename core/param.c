@@ -43,6 +43,7 @@ void kc_params_free(struct kc_params *s)
 {
 	if (!s)
 		return;
+	kc_mirror_free(s);
 	for (size_t i = 0; i < s->n; i++) {
 		free((char *)s->v[i]->name);
 		free(s->v[i]);
@@ -172,6 +173,7 @@ struct kc_buf kc_param_master(const struct kc_param *p)
 void kc_param_changed(struct kc_param *p)
 {
 	p->version++;
+	p->store->version++;
 }
 
 double kc_params_at(const struct kc_params *s, const void *array, size_t i)

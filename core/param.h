@@ -49,6 +49,14 @@ struct kc_params {
 	void *ema;                      /* trainable elements, or NULL */
 	size_t bytes;                   /* of all arrays together */
 	bool allocated;
+	uint64_t version;               /* counts changes from outside a plan */
+	struct kc_mirror *mirror;       /* the copy on a device with memory of its own; or NULL */
+};
+
+/* The arrays of a store by name. */
+enum kc_param_array {
+	KC_ARRAY_MASTER, KC_ARRAY_GRAD, KC_ARRAY_MOMENT1, KC_ARRAY_MOMENT2, KC_ARRAY_MOMENT_MAX,
+	KC_ARRAY_EMA, KC_PARAM_ARRAYS
 };
 
 struct kc_params *kc_params_new(enum kc_dtype);
@@ -71,6 +79,31 @@ struct kc_buf kc_param_master(const struct kc_param *);
 struct kc_buf kc_param_array(const struct kc_param *, void *array);
 /* To be called after the master was written from outside a plan (loading, initialising). */
 void kc_param_changed(struct kc_param *);
+
+/* ---- devices with memory of their own (core/mirror.c) ---- */
+
+struct kc_device;
+
+/*
+ * Plans of such a device work on a copy of the arrays there.  It is made and brought up to date
+ * before a run when the host's arrays were changed (kc_param_changed).
+ */
+int kc_params_to_device(struct kc_params *, struct kc_device *);
+/* Brings the host's arrays up to date: before they are read or changed in part.  Does nothing
+ * where plans work on the host's arrays, or have not changed theirs. */
+int kc_params_to_host(struct kc_params *);
+/* Zeroes the array wherever it is. */
+int kc_params_zero(struct kc_params *, enum kc_param_array);
+/* Address of that parameter's part of the array, for kernels of the device; NULL: no such array.
+ * Valid from the first kc_params_to_device on, as long as the store. */
+void *kc_param_on(const struct kc_param *, const struct kc_device *, enum kc_param_array);
+void *kc_params_array(const struct kc_params *, enum kc_param_array);
+/* Elements of it. */
+size_t kc_params_length(const struct kc_params *, enum kc_param_array);
+void kc_mirror_free(struct kc_params *);
+/* For plans: brings every copy on the device up to date; a plan has changed them. */
+int kc_mirrors_refresh(struct kc_device *);
+void kc_mirrors_written(struct kc_device *);
 
 /* One element of a flat array of the store's dtype. */
 double kc_params_at(const struct kc_params *, const void *array, size_t i);

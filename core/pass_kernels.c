@@ -148,7 +148,7 @@ static int select_step(struct kc_plan *p, int i, int first)
 	s->kernel = choose(p, s, &info);
 	s->prepared = info.prepared;
 	s->workspace = -1;
-	if (!s->kernel && !s->op->ref)
+	if (!s->kernel && (!s->op->ref || p->device->memory))
 		return KC_FAIL(KC_ENOSUP, "device %s has no kernel for %s", p->device->name,
 			       s->op->name);
 	KC_TRY(add_packs(p, i, first, &info));

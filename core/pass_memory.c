@@ -158,7 +158,7 @@ static void *locate(struct kc_plan *p, int v)
 
 	switch (x->home) {
 	case KC_HOME_ARENA: return (char *)p->device->arena + x->offset;
-	case KC_HOME_MASTER: return kc_param_master(x->param).data;
+	case KC_HOME_MASTER: return kc_param_on(x->param, p->device, KC_ARRAY_MASTER);
 	case KC_HOME_PACKED: return x->packed->data;
 	case KC_HOME_ALIAS: return (char *)locate(p, x->alias_of) + x->alias_at;
 	default: return x->buf.data;

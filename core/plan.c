@@ -131,22 +131,6 @@ const struct kc_op kc_op_copy = {
 
 /* ---- building ---- */
 
-static int allocate_slots(struct kc_plan *p)
-{
-	for (int v = 0; v < p->n_values; v++) {
-		struct kc_value *x = &p->values[v];
-
-		if (x->home != KC_HOME_SLOT && x->home != KC_HOME_CONSTANT)
-			continue;
-		x->buf.data = kc_calloc(x->bytes + 64, 1);
-		if (!x->buf.data)
-			return KC_ENOMEM;
-		if (x->home == KC_HOME_CONSTANT)
-			kc_put(&x->buf, 0, x->constant);
-	}
-	return 0;
-}
-
 static int build(struct kc_plan *p, struct kc_tensor *const *fetch, int n)
 {
 	KC_TRY(kc_graph_status(p->graph));
@@ -159,7 +143,7 @@ static int build(struct kc_plan *p, struct kc_tensor *const *fetch, int n)
 	KC_TRY(kc_pass_again(p));
 	KC_TRY(kc_pass_kernels(p));
 	KC_TRY(kc_pass_memory(p));
-	return allocate_slots(p);
+	return kc_plan_alloc(p);
 }
 
 int kc_plan_build(struct kc_plan **out, struct kc_graph *g, struct kc_device *d,
@@ -195,108 +179,9 @@ void kc_plan_free(struct kc_plan *p)
 		if (s->pack && s->pack->release)
 			s->pack->release(s->pack);
 	}
-	for (int v = 0; v < p->n_values; v++)
-		if (p->values[v].home == KC_HOME_SLOT || p->values[v].home == KC_HOME_CONSTANT)
-			free(p->values[v].buf.data);
+	kc_plan_dealloc(p);
 	kc_arena_release(&p->memory);
 	free(p->steps);
 	free(p->values);
 	free(p);
-}
-
-/* ---- running ---- */
-
-static int run_step(struct kc_plan *p, struct kc_step *s)
-{
-	struct kc_call call = {.attr = s->attr,
-			       .in = s->bufs,
-			       .out = s->bufs + s->n_in,
-			       .n_in = s->n_in,
-			       .n_out = s->n_out,
-			       .prepared = s->prepared,
-			       .device = p->device};
-
-	if (s->workspace >= 0)
-		call.workspace = p->values[s->workspace].buf.data;
-	if (s->pack)
-		return s->pack->run(s->pack, &s->bufs[0], s->bufs[1].data);
-	if (s->kernel)
-		return s->kernel->run(&call);
-	s->op->ref(&call);
-	return 0;
-}
-
-static int get_ready(struct kc_plan *p)
-{
-	KC_TRY(kc_device_reserve(p->device, p->arena_bytes));
-	for (int v = 0; v < p->n_values; v++)
-		if (p->values[v].home == KC_HOME_PACKED)
-			KC_TRY(kc_packed_refresh(p->values[v].packed));
-	if (!p->runs || p->resolved_arena != p->device->arena)
-		KC_TRY(kc_pass_resolve(p));
-	return 0;
-}
-
-int kc_plan_run(struct kc_plan *p)
-{
-	KC_TRY(get_ready(p));
-	for (int i = 0; i < p->n_steps; i++) {
-		struct kc_step *s = &p->steps[i];
-		double start = p->opts.profile ? kc_now() : 0;
-		int rc = run_step(p, s);
-
-		if (rc < 0)
-			return kc_cause(rc, "%s (%s)", s->node ? s->node->path : "packing",
-					s->op->name);
-		if (p->opts.profile)
-			s->seconds += kc_now() - start;
-	}
-	p->runs++;
-	return 0;
-}
-
-/* ---- data in and out ---- */
-
-int kc_plan_slot(struct kc_plan *p, const struct kc_tensor *input, struct kc_buf *b)
-{
-	int v = kc_ir_find(p, input);
-
-	if (v < 0 || p->values[v].home != KC_HOME_SLOT)
-		return KC_FAIL(KC_ENOENT, "the plan has no input %s",
-			       kc_input_name(input) ? kc_input_name(input) : "of that kind");
-	*b = p->values[v].buf;
-	return 0;
-}
-
-int kc_plan_feed(struct kc_plan *p, const struct kc_tensor *input, const struct kc_buf *src)
-{
-	int v = kc_ir_find(p, input);
-
-	if (v < 0)
-		return 0;
-	KC_ASSERT(p->values[v].home == KC_HOME_SLOT);
-	if (!kc_same_dims(&p->values[v].buf.type, &src->type))
-		return KC_FAIL(KC_ESHAPE, "input %s is fed with another shape",
-			       kc_input_name(input));
-	kc_copy(&p->values[v].buf, src);
-	return 0;
-}
-
-int kc_plan_read(struct kc_plan *p, const struct kc_tensor *t, const struct kc_buf *dst)
-{
-	int v = kc_ir_find(p, t);
-
-	KC_ASSERT(v >= 0 && p->values[v].fetched && p->runs);
-	if (!kc_same_dims(&p->values[v].buf.type, &dst->type))
-		return KC_FAIL(KC_ESHAPE, "a value is read into another shape");
-	kc_copy(dst, &p->values[v].buf);
-	return 0;
-}
-
-double kc_plan_scalar(struct kc_plan *p, const struct kc_tensor *t)
-{
-	int v = kc_ir_find(p, t);
-
-	KC_ASSERT(v >= 0 && p->values[v].fetched && kc_numel(&t->type) == 1);
-	return kc_get(&p->values[v].buf, 0);
 }

@@ -23,6 +23,8 @@ enum { KC_MAX_JOIN = 128 };
 
 struct kc_value {
 	struct kc_buf buf;              /* data is resolved before a run */
+	void *staging;                  /* KC_HOME_SLOT: where the host writes it; data itself where
+					 * the device's memory is the host's */
 	const struct kc_tensor *tensor; /* what it holds; NULL for values made by passes */
 	enum kc_home home;
 	enum kc_layout layout;
@@ -82,6 +84,12 @@ struct kc_plan {
 	size_t arena_bytes;
 	const void *resolved_arena;     /* the arena the pointers were resolved against */
 	long runs;
+	bool stores;                    /* a step writes parameters, moments or statistics */
+	/* On a device with memory of its own. */
+	void *own_memory;               /* slots and constants */
+	bool staged;                    /* slots are on their way to the device */
+	void *recording;                /* the steps as the device keeps them; or NULL */
+	long runs_since_resolve;
 };
 
 /* Appends; return the index or a negative error. */
@@ -109,9 +117,13 @@ int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts pack
 int kc_pass_memory(struct kc_plan *);
 int kc_pass_resolve(struct kc_plan *);          /* pointers; again whenever the arena moved */
 
+/* Memory of slots and constants (core/plan_run.c), and giving back what running took. */
+int kc_plan_alloc(struct kc_plan *);
+void kc_plan_dealloc(struct kc_plan *);
+
 /* The packed form of a frozen parameter for that request, made when needed.  Takes the request
  * over, also when it fails. */
 int kc_packed_get(struct kc_device *, struct kc_param *, struct kc_pack *, struct kc_packed **);
-int kc_packed_refresh(struct kc_packed *);
+int kc_packed_refresh(struct kc_packed *, struct kc_device *);
 
 #endif

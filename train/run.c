@@ -304,7 +304,7 @@ int kc_run_step(struct kc_run *r, double *seconds, double *waited)
 
 	if (r->config->optimizer.clear_state &&
 	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1)) {
-		kc_training_forget(&r->training);
+		KC_TRY(kc_training_forget(&r->training));
 		r->progress.updates = 0;
 	}
 	args = step_args(r);

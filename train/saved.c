@@ -136,12 +136,14 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 	return kc_checkpoint_save(a->dir, &k, &a->retention);
 }
 
-int kc_progress_save(const struct kc_save_args *a, const struct kc_params *s,
+int kc_progress_save(const struct kc_save_args *a, struct kc_params *s,
 		     const struct kc_progress *g)
 {
 	struct contents c = {0};
-	int rc = gather(s, &c);
+	int rc = kc_params_to_host(s);
 
+	if (!rc)
+		rc = gather(s, &c);
 	if (!rc)
 		rc = write_checkpoint(a, &c, g);
 	free_names(c.model, c.n_model);

@@ -27,7 +27,7 @@ struct kc_save_args {
 	struct kc_retention retention;
 };
 
-int kc_progress_save(const struct kc_save_args *, const struct kc_params *,
+int kc_progress_save(const struct kc_save_args *, struct kc_params *,
 		     const struct kc_progress *);
 
 /*

@@ -373,21 +373,26 @@ static void set_hyper(const struct kc_training *t, const struct kc_stage *s,
 }
 
 /* Copies the running statistics aside, or back from there. */
-static void copy_statistics(struct kc_training *t, bool back)
+static int copy_statistics(struct kc_training *t, bool back)
 {
 	char *aside = t->statistics;
 
 	for (int k = 0; aside && k < KC_TRAINEES; k++) {
 		const struct kc_model *m = t->trainee[k].model;
 
+		if (m->n_updates)
+			KC_TRY(kc_params_to_host(t->trainee[k].params));
 		for (int i = 0; i < m->n_updates; i++) {
-			const struct kc_param *p = m->updates[i].param;
+			struct kc_param *p = m->updates[i].param;
 			void *master = kc_param_master(p).data;
 
 			memcpy(back ? master : aside, back ? aside : master, param_bytes(p));
 			aside += param_bytes(p);
+			if (back)
+				kc_param_changed(p);
 		}
 	}
+	return 0;
 }
 
 static int run_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a,
@@ -416,17 +421,12 @@ static void read_step(struct kc_training *t, const struct kc_stage *s, struct kc
 		t->applied[k] += s->loss[k] != NULL;
 }
 
-static void zero_gradients(const struct kc_params *s)
-{
-	memset(s->grad, 0, s->trainable * kc_dtype_size(s->dtype));
-}
-
 /* Batches add up their gradients; t->finite tells whether the losses of all of them were finite. */
 static int accumulate(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
 {
 	for (int k = 0; k < KC_TRAINEES; k++)
 		if (s->loss[k])
-			zero_gradients(t->trainee[k].params);
+			KC_TRY(kc_params_zero(t->trainee[k].params, KC_ARRAY_GRAD));
 	t->finite = true;
 	for (int64_t i = 0; i < t->config->optimizer.accumulate; i++) {
 		KC_TRY(run_batch(t, s, a, i == 0));
@@ -439,7 +439,7 @@ static int split_step(struct kc_training *t, const struct kc_stage *s, const str
 {
 	int rc;
 
-	copy_statistics(t, false);
+	KC_TRY(copy_statistics(t, false));
 	rc = accumulate(t, s, a);
 	t->grad_norm = NAN;
 	if (!rc && t->finite) {
@@ -447,8 +447,11 @@ static int split_step(struct kc_training *t, const struct kc_stage *s, const str
 		if (!rc)
 			read_step(t, s, s->update);
 	}
-	if (rc < 0 || !t->finite)
-		copy_statistics(t, true);
+	if (rc < 0 || !t->finite) {
+		int back = copy_statistics(t, true);
+
+		rc = rc < 0 ? rc : back;
+	}
 	return rc;
 }
 
@@ -469,20 +472,17 @@ int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
 	return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
 }
 
-static void forget(const struct kc_params *s)
+int kc_training_forget(struct kc_training *t)
 {
-	size_t bytes = s->trainable * kc_dtype_size(s->dtype);
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		struct kc_params *s = t->trainee[k].params;
 
-	if (s->moment1)
-		memset(s->moment1, 0, bytes);
-	if (s->moment2)
-		memset(s->moment2, 0, bytes);
-}
-
-void kc_training_forget(struct kc_training *t)
-{
-	for (int k = 0; k < KC_TRAINEES; k++)
-		forget(t->trainee[k].params);
+		if (!s)
+			continue;
+		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT1));
+		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT2));
+	}
+	return 0;
 }
 
 struct kc_plan *kc_training_plan(const struct kc_training *t)

@@ -127,7 +127,7 @@ struct kc_step_args {
 int kc_training_step(struct kc_training *, const struct kc_step_args *);
 
 /* Zeroes the moments of the optimizers (train.clear_state). */
-void kc_training_forget(struct kc_training *);
+int kc_training_forget(struct kc_training *);
 
 /* The plan of the usual step, for those who print it. */
 struct kc_plan *kc_training_plan(const struct kc_training *);
