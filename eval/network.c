@@ -35,8 +35,7 @@ static void build_siggraph17(struct kc_model *m, double width)
 
 static void build_eccv16(struct kc_model *m, double width)
 {
-	(void)width;
-	kc_eccv16(m, image(m, "l", 1, 1), 1);
+	kc_eccv16(m, image(m, "l", 1, 1), &(struct kc_eccv16_args){.width = width});
 }
 
 static void build_flownet2(struct kc_model *m, double width)
@@ -59,7 +58,7 @@ static int check_eccv16(const struct kc_params *params, FILE *out)
 const struct kc_network kc_networks[] = {
 	{"tcvc", "weigting.conv1.weight", "flow.", 196, build_tcvc, NULL},
 	{"siggraph17", "model10.1.weight", NULL, 128, build_siggraph17, NULL},
-	{"eccv16", "model_out.weight", NULL, 0, build_eccv16, check_eccv16},
+	{"eccv16", "model8.4.weight", NULL, 256, build_eccv16, check_eccv16},
 	{"flownet2", "flownetfusion.conv0.0.weight", NULL, 0, build_flownet2, NULL},
 	{0},
 };

@@ -42,7 +42,8 @@ static void build_siggraph17(struct kc_onnx_model *m, const struct kc_onnx_model
 
 static void build_eccv16(struct kc_onnx_model *m, const struct kc_onnx_model_args *a)
 {
-	struct kc_eccv16 y = kc_eccv16(&m->model, input(m, "l", 1, a), a->temperature);
+	const struct kc_eccv16_args args = {.temperature = a->temperature, .width = a->factor};
+	struct kc_eccv16 y = kc_eccv16(&m->model, input(m, "l", 1, a), &args);
 
 	output(m, "ab", y.ab);
 	output(m, "logits", y.logits);

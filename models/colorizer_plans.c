@@ -38,6 +38,7 @@ static int plan(struct kc_colorizer *c, struct kc_plan **p, struct kc_graph *g,
 static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 {
 	struct kc_siggraph17_args single = {.width = c->args.width, .mask_cent = c->args.mask_cent};
+	struct kc_eccv16_args bins = {.temperature = c->args.temperature, .width = c->args.width};
 	struct kc_tcvc_args args = tcvc_args(c, 1);
 	struct kc_siggraph17 out;
 	struct kc_model m;
@@ -53,7 +54,7 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 	} else if (c->args.network == KC_COLORIZE_FRAMES) {
 		out = kc_siggraph17(&m, a->l, &single);
 	} else {
-		out.ab = kc_eccv16(&m, a->l, c->args.temperature).ab;
+		out.ab = kc_eccv16(&m, a->l, &bins).ab;
 	}
 	a->ab = out.ab;
 	kc_model_release(&m);

@@ -10,21 +10,38 @@
 #define KC_MODELS_ECCV16_H
 
 #include "layers/layers.h"
+#include "models/init.h"
 
 enum { KC_ECCV16_SIDE = 8 };            /* height and width are multiples of it */
 
+struct kc_eccv16_args {
+	/*
+	 * Divides the logits before the softmax: 0.38 anneals as published (section 2.3), 1 (or
+	 * 0, the default) takes the mean.  The published PyTorch network has no temperature: its
+	 * last layer, model8.6, was multiplied by 1 / 0.38 instead, so imported weights want 1
+	 * and weights trained here want 0.38.
+	 */
+	double temperature;
+	double width;                   /* models/width.h */
+};
+
 struct kc_eccv16 {
 	struct kc_tensor *ab;           /* [N,2,H,W] ab / 110 */
+	struct kc_tensor *feature;      /* [N,256,H/4,W/4], what the logits are computed from */
 	struct kc_tensor *logits;       /* [N,313,H/4,W/4], before the temperature */
 };
 
+/* l: [N,1,H,W], (L - 50) / 100.  The decoder model_out is a table and never trained. */
+struct kc_eccv16 kc_eccv16(struct kc_model *, struct kc_tensor *l, const struct kc_eccv16_args *);
+
+/* The last layer, the annealed mean and the enlargement alone, from a feature. */
+struct kc_eccv16 kc_eccv16_out(struct kc_model *, struct kc_tensor *feature, double temperature);
+
 /*
- * l: [N,1,H,W], (L - 50) / 100.  temperature divides the logits before the softmax: 0.38 anneals
- * as published (section 2.3), 1 (or 0, the default) takes the mean.  The published PyTorch
- * network has no temperature: its last layer, model8.6, was multiplied by 1 / 0.38 instead, so
- * imported weights want 1 and weights trained here want 0.38.
+ * What it is trained from: weights N(0, 2 / fan in) (He et al., 2015), biases 0, the decoder
+ * the bin centres / 110.  The published training started from k-means weights.
  */
-struct kc_eccv16 kc_eccv16(struct kc_model *, struct kc_tensor *l, double temperature);
+int kc_eccv16_init(struct kc_param *, const struct kc_init *);
 
 /* What tells imported weights from others. */
 struct kc_eccv16_weights {

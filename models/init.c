@@ -102,6 +102,20 @@ int kc_init_normal(struct kc_param *p, const struct kc_init *init)
 	}
 }
 
+int kc_init_he(struct kc_param *p, const struct kc_init *init)
+{
+	switch (p->kind) {
+	case KC_PARAM_CONV:
+	case KC_PARAM_DECONV:
+	case KC_PARAM_LINEAR:
+		return write_normal(p, init->seed, 0, sqrt(2 / (double)KC_MAX(p->fan, 1)));
+	case KC_PARAM_BIAS:
+		return write_constant(p, 0);
+	default:
+		return kc_init_default(p, init);
+	}
+}
+
 int kc_params_init(struct kc_params *s, const struct kc_init *init)
 {
 	for (size_t i = 0; i < s->n; i++) {

@@ -22,6 +22,9 @@ int kc_init_default(struct kc_param *, const struct kc_init *);
 /* What siggraph17 was trained from: weights N(0, 0.02), norm weights N(1, 0.02), biases 0. */
 int kc_init_normal(struct kc_param *, const struct kc_init *);
 
+/* For layers with ReLU: weights N(0, 2 / fan in) (He et al., 2015), norms 1 and 0, biases 0. */
+int kc_init_he(struct kc_param *, const struct kc_init *);
+
 /* Writes all parameters of an allocated store. */
 int kc_params_init(struct kc_params *, const struct kc_init *);
 

@@ -237,7 +237,7 @@ static void build_eccv16(struct net *n)
 	struct kc_eccv16 out;
 
 	n->m.train = mode && !strcmp(mode, "train");
-	out = kc_eccv16(&n->m, kc_slice(g, lab, 1, 0, 1, 1), 1);
+	out = kc_eccv16(&n->m, kc_slice(g, lab, 1, 0, 1, 1), NULL);
 	ab = kc_subsample(g, kc_scale(g, kc_slice(g, lab, 1, 1, 2, 1), 110), 4);
 	target = kc_soft_encode(g, ab);
 	net_out(n, "ab", kc_scale(g, out.ab, 110));

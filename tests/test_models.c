@@ -146,7 +146,7 @@ static void test_eccv16(void)
 	struct kc_eccv16 out;
 
 	net_open(&n);
-	out = kc_eccv16(&n.m, image(&n, "l", 2, 1, 64), 0.38);
+	out = kc_eccv16(&n.m, image(&n, "l", 2, 1, 64), NULL);
 	if (KC_CHECK_OK(kc_graph_status(n.g))) {
 		is_dims(&out.ab->type, "2x2x64x64");
 		is_dims(&out.logits->type, "2x313x16x16");
@@ -157,7 +157,32 @@ static void test_eccv16(void)
 		has_param(&n, "model8.6.weight", "313x256x1x1");
 		has_param(&n, "model_out.weight", "2x313x1x1");
 		KC_CHECK(!kc_params_find(n.params, "model_out.bias"));
+		KC_CHECK(!kc_params_find(n.params, "model_out.weight")->trainable);
 	}
+	net_close(&n);
+}
+
+/* A quarter of the hidden channels; initial values that keep the variance; the fixed decoder. */
+static void test_eccv16_width(void)
+{
+	const struct kc_eccv16_args args = {.width = 0.25};
+	struct kc_eccv16_weights w;
+	struct kc_buf b;
+	struct net n;
+	double sum = 0;
+
+	net_open(&n);
+	is_dims(&kc_eccv16(&n.m, image(&n, "l", 1, 1, 32), &args).feature->type, "1x64x8x8");
+	has_param(&n, "model7.0.weight", "128x128x3x3");
+	has_param(&n, "model8.6.weight", "313x64x1x1");
+	KC_CHECK_OK(kc_params_alloc(n.params, false, false));
+	KC_CHECK_OK(kc_params_init(n.params, &(struct kc_init){kc_eccv16_init, 1}));
+	KC_CHECK_OK(kc_eccv16_check(n.params, &w));
+	KC_CHECK(w.decoder_error < 1e-6);
+	b = kc_param_master(kc_params_find(n.params, "model7.0.weight"));
+	for (int64_t i = 0; i < kc_numel(&b.type); i++)
+		sum += kc_get(&b, i) * kc_get(&b, i);
+	KC_CHECK(fabs(sum / 128 - 2) < 0.05);
 	net_close(&n);
 }
 
@@ -169,7 +194,7 @@ static void test_eccv16_import(void)
 
 	net_open(&n);
 	KC_CHECK_ERR(kc_eccv16_check(n.params, &w), KC_EFORMAT, "no parameter model_out.weight");
-	kc_eccv16(&n.m, image(&n, "l", 1, 1, 32), 1);
+	kc_eccv16(&n.m, image(&n, "l", 1, 1, 32), NULL);
 	KC_CHECK_OK(kc_params_alloc(n.params, false, false));
 	KC_CHECK_OK(kc_params_init(n.params, &(struct kc_init){kc_init_normal, 1}));
 	KC_CHECK_ERR(kc_eccv16_check(n.params, &w), KC_EFORMAT, "bin centres");
@@ -513,6 +538,7 @@ const struct kc_test kc_tests_models[] = {
 	{"siggraph17: sides that are no multiple of 8 are refused", test_siggraph17_size},
 	{"siggraph17: routing of the two losses", test_route},
 	{"eccv16: names, shapes, 32,236,011 parameters", test_eccv16},
+	{"eccv16: narrower, and its initial values", test_eccv16_width},
 	{"eccv16: decoder and temperature of imported weights", test_eccv16_import},
 	{"FlowNet 2.0: names, shapes, 162,518,834 parameters", test_flownet2},
 	{"FlowNet 2.0: any size, in chunks of pairs", test_flownet2_sizes},

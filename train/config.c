@@ -158,11 +158,15 @@ static int check_name(const char *name)
 
 static int check_network(const struct kc_config *c)
 {
-	bool tcvc = c->network.kind == KC_NETWORK_TCVC;
+	static const struct { int64_t kind; const char *name; } networks[] = {
+		[KC_RECIPE_TCVC] = {KC_NETWORK_TCVC, "TCVC_IDC"},
+		[KC_RECIPE_IDC] = {KC_NETWORK_SIGGRAPH17, "siggraph17"},
+		[KC_RECIPE_CIC] = {KC_NETWORK_ECCV16, "eccv16"},
+	};
 
-	if (tcvc != (c->recipe == KC_RECIPE_TCVC))
+	if (c->network.kind != networks[c->recipe].kind)
 		return KC_FAIL(KC_ECONFIG, "network_G.which_model_G: expected %s for this model",
-			       tcvc ? "siggraph17" : "TCVC_IDC");
+			       networks[c->recipe].name);
 	if (c->network.key_net == KC_KEY_NET_ECCV16)
 		return KC_FAIL(KC_ENOSUP, "network_G.key_net: eccv16 is not in this build; "
 			       "expected sig17");

@@ -17,10 +17,10 @@
 #include "losses/pixel.h"
 #include "train/schedule.h"
 
-enum kc_recipe_kind { KC_RECIPE_TCVC, KC_RECIPE_IDC };
+enum kc_recipe_kind { KC_RECIPE_TCVC, KC_RECIPE_IDC, KC_RECIPE_CIC };
 enum kc_precision_choice { KC_CHOOSE_FLOAT32, KC_CHOOSE_BF16, KC_CHOOSE_AUTO };
 enum kc_flow_source { KC_FLOW_FLOWNET2, KC_FLOW_DIS, KC_FLOW_PACK };
-enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17 };
+enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17, KC_NETWORK_ECCV16 };
 enum kc_key_net { KC_KEY_NET_SIGGRAPH17, KC_KEY_NET_ECCV16 };
 enum kc_initial { KC_INITIAL_PRETRAINED, KC_INITIAL_FORMULA, KC_INITIAL_RANDOM };
 enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD };
@@ -56,6 +56,7 @@ struct kc_config_network {
 	double width;                   /* factor on all channel counts */
 	int64_t initial;                /* enum kc_initial */
 	double mask_cent;               /* subtracted from the hint mask */
+	double temperature;             /* of eccv16's annealed mean */
 };
 
 struct kc_config_path {
@@ -89,6 +90,12 @@ struct kc_config_idc {
 	int64_t reg_loss;               /* enum kc_reg_loss */
 };
 
+struct kc_config_classes {
+	char *prior;                    /* file of pack --prior; may be NULL */
+	bool rebalance;
+	double lambda, alpha;           /* of kc_rebalance */
+};
+
 struct kc_config_logger {
 	int64_t print_freq, save_freq;  /* iterations; save_freq 0: at the end only */
 	int64_t keep;                   /* newest checkpoints kept; 0: all */
@@ -112,6 +119,7 @@ struct kc_config {
 	struct kc_config_optimizer optimizer;
 	struct kc_config_loss loss;
 	struct kc_config_idc idc;
+	struct kc_config_classes classes;
 	int64_t niter;                  /* iterations in all */
 	double max_seconds;             /* stop, saved, after that long; 0: never */
 	int64_t val_freq;               /* iterations; 0: never */

@@ -18,8 +18,9 @@
 
 static const struct kc_opt rows[] = {
 TEXT("name", name, "~", 0, "name of the run and of its folder; required")
-ENUM("model", recipe, "video_colorization_warp2", "video_colorization_warp2|idc", R,
-     "what is trained: TCVC's propagation, or the colorizer of single frames")
+ENUM("model", recipe, "video_colorization_warp2", "video_colorization_warp2|idc|cic", R,
+     "what is trained: TCVC's propagation, or a colorizer of single frames: siggraph17 (idc) or "
+     "eccv16 (cic)")
 BOOL("published", published, "false", R,
      "bring back the quirks of the public TCVC code that change results")
 BOOL("use_tb_logger", tensorboard, "true", 0, "write TensorBoard events under tb_logger/")
@@ -67,7 +68,7 @@ INT("datasets.val.GT_size", val.size, "256", 16, 4096, 0, "pixels",
 INT("datasets.val.max_clips", val.max_clips, "0", 0, INFINITY, 0, "clips", "0: all")
 INT("datasets.val.max_frames", val.max_frames, "0", 0, INFINITY, 0, "frames", "per clip; 0: all")
 
-ENUM("network_G.which_model_G", network.kind, "TCVC_IDC", "TCVC_IDC|siggraph17", R,
+ENUM("network_G.which_model_G", network.kind, "TCVC_IDC", "TCVC_IDC|siggraph17|eccv16", R,
      "the network that is trained")
 ENUM("network_G.key_net", network.key_net, "sig17", "sig17=siggraph17|eccv16", R,
      "the colorizer of anchor frames")
@@ -79,6 +80,9 @@ ENUM("network_G.init", network.initial, "pretrained", "pretrained|formula|random
      "frozen networks from their files, or filled by formula or at random without files")
 REAL("network_G.mask_cent", network.mask_cent, "0", 0, 1, R,
      "subtracted from the mask of hints: 0 for siggraph17-df00044c, 0.5 for colorization-pytorch")
+REAL("network_G.temperature", network.temperature, "0.38", 0.01, 1, R,
+     "eccv16: divides the logits in the annealed mean; 0.38 for weights trained here, 1 for "
+     "colorization_release_v2-9b330a0b, which contains it")
 UNUSED("network_G.nf", KC_OPT_INT, NULL, "the authors' code does not use it")
 UNUSED("network_G.N_RBs", KC_OPT_INT, NULL, "the authors' code does not use it")
 UNUSED("network_G.dataset", KC_OPT_TEXT, NULL, "the authors' code does not use it")
@@ -155,6 +159,14 @@ REAL("train.reg_weight", idc.reg_weight, "10", 0, INFINITY, R, "idc: weight of t
 BOOL("train.classification", idc.classification, "false", R,
      "idc: the classification loss trains the trunk, not the regression loss")
 ENUM("train.reg_loss", idc.reg_loss, "l1", "l1|huber", R, "idc: regression loss")
+BOOL("train.rebalance", classes.rebalance, "true", R,
+     "class loss over 313 bins: rare colours count more, by train.prior")
+TEXT("train.prior", classes.prior, "~", R,
+     "class loss over 313 bins: how common the bins are, a file of pack --prior")
+REAL("train.rebalance_lambda", classes.lambda, "0.5", 0, 1, R,
+     "share of the uniform distribution that is mixed with the prior")
+REAL("train.rebalance_alpha", classes.alpha, "1", 0, 10, R,
+     "the mixture to the power -alpha weights a bin; 0: all alike")
 INT("train.niter", niter, "100000", 1, 1e12, 0, "iterations", "in all")
 {"train.total_iter", KC_OPT_INT, AT(niter), "100000", 1, 1e12, KC_OPT_ALIAS, NULL, "iterations",
  "the same as train.niter"},

@@ -1,5 +1,7 @@
 /* bin/pack: see usage below; the file it makes is described in data/pack.h. */
 #include "data/pack_build.h"
+#include "layers/cpu/cpu.h"
+#include "train/prior.h"
 #include "train/stop.h"
 
 #include <errno.h>
@@ -11,7 +13,7 @@
 
 struct arguments {
 	const char *input, *output, *list;
-	bool help, flow, offsets;
+	bool help, flow, offsets, prior;
 	struct kc_pack_job job;
 };
 
@@ -24,8 +26,10 @@ struct progress {
 static void usage(FILE *f)
 {
 	fputs("usage: pack -i FOLDER -o FILE.h5 [option]...\n"
+	      "       pack -i FOLDER -o FILE.json --prior [--list FILE] [-j N]\n"
 	      "\n"
-	      "Packs a folder of clips (folders of images) into one HDF5 file for training.\n"
+	      "Packs a folder of clips (folders of images) into one HDF5 file for training, or\n"
+	      "tells how common their colours are, for train.prior.\n"
 	      "\n"
 	      "  -i FOLDER         the clips, or a pack file\n"
 	      "  -o FILE.h5        appears only when it is complete\n"
@@ -36,6 +40,7 @@ static void usage(FILE *f)
 	      "  --quality N       of jpeg, 1 to 100, default 95\n"
 	      "  --flow dis        store optical flow as well (DIS, medium preset)\n"
 	      "  --offsets A,B,..  over so many frames, forwards and backwards, default 1,2\n"
+	      "  --prior           write the shares of the 313 colour bins, smoothed, as JSON\n"
 	      "  -j N              threads, default: one per processor\n"
 	      "  -h, --help        this\n"
 	      "\n"
@@ -95,7 +100,7 @@ static bool read_int(const char *text, int *v)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS };
+	enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS, PRIOR };
 	static const struct option longs[] = {
 		{"list", required_argument, NULL, LIST},
 		{"size", required_argument, NULL, SIZE},
@@ -103,6 +108,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"quality", required_argument, NULL, QUALITY},
 		{"flow", required_argument, NULL, FLOW},
 		{"offsets", required_argument, NULL, OFFSETS},
+		{"prior", no_argument, NULL, PRIOR},
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
@@ -114,6 +120,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case 'i': a->input = optarg; break;
 		case 'o': a->output = optarg; break;
 		case 'h': a->help = true; break;
+		case PRIOR: a->prior = true; break;
 		case 'j':
 			if (!read_int(optarg, &job->workers) || !job->workers)
 				return bad_usage("-j: a number of threads expected, got %s",
@@ -152,7 +159,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 	if (!a->help && !a->input)
 		return bad_usage("%s is missing", "-i FOLDER");
 	if (!a->help && !a->output)
-		return bad_usage("%s is missing", "-o FILE.h5");
+		return bad_usage("%s is missing", "-o FILE");
 	if (a->offsets && !a->flow)
 		return bad_usage("%s", "--offsets goes with --flow dis");
 	if (!a->flow)
@@ -173,6 +180,22 @@ static int show_progress(void *own, int64_t done, int64_t frames)
 	return kc_stop_asked();
 }
 
+static int count_colours(struct arguments *a, const struct kc_dataset *d)
+{
+	struct kc_device device = {0};
+	struct kc_prior prior;
+	int rc = kc_device_cpu(&device, a->job.workers);
+
+	if (!rc)
+		rc = kc_prior_count(&prior, d, &device, show_progress, a->job.own);
+	kc_device_release(&device);
+	KC_TRY(rc);
+	if (prior.grey_frames)
+		fprintf(stderr, "%lld frames are grey and left out\n",
+			(long long)prior.grey_frames);
+	return kc_prior_save(&prior, a->output);
+}
+
 static int pack(struct arguments *a, int64_t *frames)
 {
 	struct kc_dataset *d;
@@ -183,7 +206,7 @@ static int pack(struct arguments *a, int64_t *frames)
 	a->job.dataset = d;
 	a->job.output = a->output;
 	if (rc >= 0)
-		rc = kc_pack_build(&a->job);
+		rc = a->prior ? count_colours(a, d) : kc_pack_build(&a->job);
 	*frames = 0;
 	for (size_t i = 0; i < d->n; i++)
 		*frames += d->clip[i].n;
@@ -201,8 +224,10 @@ int main(int argc, char **argv)
 			.progress = show_progress, .own = &p},
 	};
 	int64_t frames;
-	int rc = parse(argc, argv, &a);
+	int rc;
 
+	kc_cpu_share_cores(argv);
+	rc = parse(argc, argv, &a);
 	if (rc)
 		return rc;
 	if (a.help) {

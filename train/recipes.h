@@ -4,6 +4,6 @@
 
 #include "train/training.h"
 
-extern const struct kc_recipe kc_recipe_tcvc, kc_recipe_idc;
+extern const struct kc_recipe kc_recipe_tcvc, kc_recipe_idc, kc_recipe_cic;
 
 #endif

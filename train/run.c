@@ -32,6 +32,7 @@ static void fill_save_args(struct kc_run *r)
 		.network = r->training.recipe->network,
 		.width = c->network.width,
 		.mask_cent = c->network.mask_cent,
+		.temperature = c->recipe == KC_RECIPE_CIC ? c->network.temperature : 0,
 		.config_hash = kc_config_hash(c),
 		.seed = c->seed,
 		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,

@@ -99,7 +99,7 @@ static int gather(const struct kc_params *s, struct contents *c)
 static int write_checkpoint(const struct kc_save_args *a, const struct contents *c,
 			    const struct kc_progress *g)
 {
-	char width[32], mask_cent[32], hash[32];
+	char width[32], mask_cent[32], temperature[32], hash[32];
 	const struct kc_checkpoint_part models[] = {{"G", c->model, c->n_model},
 						    {"Gema", c->ema, c->n_ema}};
 	const struct kc_note notes[] = {
@@ -117,6 +117,7 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		{"mask_cent", mask_cent},
 		{"config", hash},
 		{"license", "the trainer's; trained with Kinemacolor"},
+		{"temperature", temperature},
 	};
 	struct kc_checkpoint k = {
 		.iter = g->iter,
@@ -127,11 +128,12 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		.notes = notes,
 		.n_notes = KC_COUNT(notes),
 		.about = about,
-		.n_about = KC_COUNT(about),
+		.n_about = KC_COUNT(about) - (a->temperature > 0 ? 0 : 1),
 	};
 
 	snprintf(width, sizeof width, "%.17g", a->width);
 	snprintf(mask_cent, sizeof mask_cent, "%.17g", a->mask_cent);
+	snprintf(temperature, sizeof temperature, "%.17g", a->temperature);
 	snprintf(hash, sizeof hash, "%016" PRIx64, a->config_hash);
 	return kc_checkpoint_save(a->dir, &k, &a->retention);
 }

@@ -22,6 +22,7 @@ struct kc_save_args {
 	const char *dir;                /* experiments/<name> */
 	const char *network;            /* name of the model, into the file */
 	double width, mask_cent;        /* of the network: whoever runs it needs them */
+	double temperature;             /* of its annealed mean; 0: it has none */
 	uint64_t config_hash;
 	int64_t seed;
 	struct kc_retention retention;

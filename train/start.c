@@ -1,6 +1,6 @@
 #include "train/start.h"
 
-#include "models/init.h"
+#include "models/eccv16.h"
 #include "weights/formula.h"
 #include "weights/load.h"
 
@@ -103,9 +103,13 @@ static int load(const struct start *s, const char *path, const char *prefix, con
 	return rc;
 }
 
+static const char *const formula_names[] = {
+	[KC_RECIPE_TCVC] = "tcvc", [KC_RECIPE_IDC] = "siggraph17", [KC_RECIPE_CIC] = "eccv16",
+};
+
 static int fill_by_formula(const struct start *s, const char *prefix)
 {
-	const char *net = s->c->recipe == KC_RECIPE_TCVC ? "tcvc" : "siggraph17";
+	const char *net = formula_names[s->c->recipe];
 
 	for (size_t i = 0; i < s->params->n; i++) {
 		struct kc_param *p = s->params->v[i];
@@ -154,8 +158,13 @@ static bool is_filled_later(const struct start *s, const struct kc_param *p)
 
 static int start_random(const struct start *s)
 {
+	static int (*const writers[])(struct kc_param *, const struct kc_init *) = {
+		[KC_RECIPE_TCVC] = kc_init_default,
+		[KC_RECIPE_IDC] = kc_init_normal,
+		[KC_RECIPE_CIC] = kc_eccv16_init,
+	};
 	const struct kc_init init = {
-		.write = s->c->recipe == KC_RECIPE_IDC ? kc_init_normal : kc_init_default,
+		.write = writers[s->c->recipe],
 		.seed = (uint64_t)s->c->seed,
 	};
 
@@ -170,11 +179,10 @@ static int fill_all(const struct start *s)
 	const struct kc_config *c = s->c;
 
 	KC_TRY(start_random(s));
-	if (c->recipe == KC_RECIPE_IDC && c->network.initial == KC_INITIAL_FORMULA) {
+	if (c->recipe != KC_RECIPE_TCVC && c->network.initial == KC_INITIAL_FORMULA) {
 		KC_TRY(fill_by_formula(s, ""));
-		KC_TRY(say(
-			s,
-			kc_format("siggraph17: weights filled by formula, good for tests only")));
+		KC_TRY(say(s, kc_format("%s: weights filled by formula, good for tests only",
+					formula_names[c->recipe])));
 	}
 	if (c->recipe == KC_RECIPE_TCVC) {
 		KC_TRY(start_frozen(s, "fea_key.", c->path.pretrain_key_net,

@@ -348,6 +348,7 @@ void kc_training_close(struct kc_training *t)
 	kc_model_release(&t->model);
 	kc_params_free(t->params);
 	free(t->pairs);
+	free(t->factors);
 	free(t->statistics);
 	memset(t, 0, sizeof *t);
 }

@@ -88,6 +88,8 @@ struct kc_training {
 	int window;                     /* frames n */
 	struct kc_loader_pair *pairs;
 	int n_pairs;
+	double *factors;                /* of the 313 bins in the class loss; or NULL */
+	const char *remark;             /* of the recipe, for the log; or NULL */
 
 	struct kc_tensor *loss;
 	struct kc_term terms[KC_MAX_TERMS];
@@ -142,5 +144,14 @@ const struct kc_recipe *kc_recipe_of(const struct kc_config *);
 void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *, double weight);
 /* For recipes: the frames as l = (L - 50) / 100 and ab / 110, [n * batch,1|2,H,W]. */
 void kc_training_lab(struct kc_training *, struct kc_tensor **l, struct kc_tensor **ab);
+
+/*
+ * For recipes: adds "l_class", the cross entropy of logits [N,313,H/4,W/4] against the soft
+ * encoding of every fourth pixel of ab (ab / 110, [N,2,H,W]), grey images left out.  Rebalanced
+ * by train.prior if that is given and train.rebalance set; else t->remark says it is not.
+ * Errors of kc_prior_load.
+ */
+int kc_training_classes(struct kc_training *, struct kc_tensor *logits, struct kc_tensor *ab,
+			double weight);
 
 #endif

@@ -80,15 +80,21 @@ static int sink(void *own, int64_t frame, const struct kc_picture *result)
 
 static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
 {
+	static const enum kc_colorizer_network networks[] = {
+		[KC_RECIPE_TCVC] = KC_COLORIZE_TCVC,
+		[KC_RECIPE_IDC] = KC_COLORIZE_FRAMES,
+		[KC_RECIPE_CIC] = KC_COLORIZE_BINS,
+	};
 	const struct kc_config *c = r->config;
 
 	return (struct kc_colorizer_args){
-		.network = c->recipe == KC_RECIPE_TCVC ? KC_COLORIZE_TCVC : KC_COLORIZE_FRAMES,
+		.network = networks[c->recipe],
 		.intervals = {(int)c->val.keyframe_interval},
 		.n_intervals = 1,
 		.size = (int)c->val.size,
 		.width = c->network.width,
 		.mask_cent = c->network.mask_cent,
+		.temperature = c->network.temperature,
 		.flownet = c->flow == KC_FLOW_FLOWNET2,
 		.low = r->training.low,
 		.published = c->published,

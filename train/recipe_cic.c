@@ -1,0 +1,48 @@
+/*
+ * The colorizer that classifies: eccv16 on single frames, cross entropy against the soft
+ * encoding of the true colour, rebalanced so that rare colours count.  Source: models/eccv16.h,
+ * losses/classes.h.
+ */
+#include "models/eccv16.h"
+#include "train/recipes.h"
+
+static int cic_samples(struct kc_training *t, struct kc_loader_opts *o)
+{
+	t->window = o->window = 1;
+	return 0;
+}
+
+static int cic_build(struct kc_training *t)
+{
+	const struct kc_config *c = t->config;
+	const struct kc_eccv16_args args = {.temperature = c->network.temperature,
+					    .width = c->network.width};
+	int64_t batch = c->data.batch_size, side = c->data.size;
+	struct kc_tensor *l, *ab;
+
+	if (side % KC_ECCV16_SIDE)
+		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
+			       (long long)side, KC_ECCV16_SIDE);
+	if (c->classes.rebalance && !c->classes.prior)
+		return KC_FAIL(KC_ECONFIG,
+			       "train.prior: no file; expected what pack --prior writes, or "
+			       "train.rebalance: false");
+	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
+	kc_training_lab(t, &l, &ab);
+	return kc_training_classes(t, kc_eccv16(&t->model, l, &args).logits, ab, 1);
+}
+
+static int cic_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
+{
+	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST);
+
+	return kc_plan_feed(p, t->frames, &frames);
+}
+
+const struct kc_recipe kc_recipe_cic = {
+	.name = "cic",
+	.network = "eccv16",
+	.samples = cic_samples,
+	.build = cic_build,
+	.feed = cic_feed,
+};
