@@ -49,6 +49,9 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 	   $(foreach l,$(LEVELS),$(patsubst %.c,$(BUILD)/%.$(l).o,$(VECTOR))) \
 	   $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp))
 CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
+# layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
+EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.cpp tests/emulator/*.cu \
+	    layers/cuda/*.cu))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
 all: $(PROGRAMS)
@@ -62,6 +65,17 @@ $(BUILD)/%.o: %.cpp
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CXX $<")
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/emulated/%.cu.o: %.cu
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CXX $<")
+	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ \
+		-c $< -o $@
+
+$(BUILD)/emulated/%.cpp.o: %.cpp
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CXX $<")
+	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
 
 define level_rule
 $(BUILD)/%.$(1).o: %.c
@@ -83,7 +97,8 @@ $(BIN)/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
 $(BIN)/evaluate: $(BUILD)/eval/evaluate.o $(BUILD)/libkc.a
 $(BIN)/export: $(BUILD)/eval/export.o $(BUILD)/libkc.a
 $(BIN)/frames: $(BUILD)/tools/frames.o $(BUILD)/libkc.a
-$(BUILD)/test: $(TESTS) $(CHECKERS) $(BUILD)/libkc.a
+$(TESTS): CPPFLAGS += -Itests/emulator
+$(BUILD)/test: $(TESTS) $(CHECKERS) $(EMULATED) $(BUILD)/libkc.a
 $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	@mkdir -p $(@D)

@@ -5,8 +5,9 @@
  *  - A kernel is `KC_KERNEL void name(...)`; KC_BOUNDS(threads) follows KC_KERNEL.
  *  - KC_LAUNCH starts a kernel whose threads do not talk to each other; KC_LAUNCH_BLOCK one that
  *    uses barriers, shuffles or shared memory.  No <<<>>> in the text.
- *  - Fixed shared memory: KC_SHARED float tile[32]; of a size given at launch:
+ *  - Fixed shared memory: KC_SHARED(float, tile, [32]); of a size given at launch:
  *    KC_SHARED_BYTES(name), an array of bytes aligned at 16.
+ *  - A struct that a kernel takes by value and indexes is `KC_CONSTANT struct ...`.
  *  - Indices of elements are int64_t.  No C++ library.
  *  - A launcher is extern "C" int kc_cu_name(..., cudaStream_t) and returns kc_cu_status().
  */
@@ -21,11 +22,14 @@
 #define KC_KERNEL __global__ static
 #define KC_BOUNDS(threads) __launch_bounds__(threads)
 #define KC_DEVICE __device__ __forceinline__ static
-#define KC_SHARED __shared__
+#define KC_SHARED(type, name, dims) __shared__ type name dims
 #define KC_SHARED_BYTES(name) extern __shared__ __align__(16) unsigned char name[]
 #define KC_LAUNCH(kernel, grid, block, shared, stream, ...) \
 	kernel<<<(grid), (block), (shared), (stream)>>>(__VA_ARGS__)
 #define KC_LAUNCH_BLOCK KC_LAUNCH
+#define KC_CONSTANT const __grid_constant__
+#else
+#define KC_CONSTANT const
 #endif
 
 static inline int kc_cu_status(void)
@@ -45,7 +49,7 @@ static inline unsigned kc_cu_blocks(int64_t n)
 {
 	int64_t b = (n + KC_CU_THREADS - 1) / KC_CU_THREADS;
 
-	return (unsigned)(b < 1 ? 1 : b > KC_CU_BLOCKS ? KC_CU_BLOCKS : b);
+	return (unsigned)(b < 1 ? 1 : b > KC_CU_BLOCKS ? (int64_t)KC_CU_BLOCKS : b);
 }
 
 /* ---- element types ---- */
@@ -96,16 +100,33 @@ struct alignas(16) kc_pack16 {
 };
 
 /* Any element type as float: for kernels that are not worth a version per type. */
+KC_DEVICE float kc_cu_read(const void *data, int dtype, int64_t at)
+{
+	switch (dtype) {
+	case KC_VIEW_F32: return ((const float *)data)[at];
+	case KC_VIEW_BF16: return kc_cu_load((const kc_bf16 *)data + at);
+	case KC_VIEW_F64: return (float)((const double *)data)[at];
+	case KC_VIEW_I32: return (float)((const int32_t *)data)[at];
+	case KC_VIEW_I64: return (float)((const int64_t *)data)[at];
+	default: return (float)((const uint8_t *)data)[at];
+	}
+}
+
+KC_DEVICE void kc_cu_write(void *data, int dtype, int64_t at, float x)
+{
+	switch (dtype) {
+	case KC_VIEW_F32: ((float *)data)[at] = x; break;
+	case KC_VIEW_BF16: kc_cu_store((kc_bf16 *)data + at, x); break;
+	case KC_VIEW_F64: ((double *)data)[at] = x; break;
+	case KC_VIEW_I32: ((int32_t *)data)[at] = (int32_t)x; break;
+	case KC_VIEW_I64: ((int64_t *)data)[at] = (int64_t)x; break;
+	default: ((uint8_t *)data)[at] = (uint8_t)x; break;
+	}
+}
+
 KC_DEVICE float kc_cu_get(const struct kc_view &x, int64_t at)
 {
-	switch (x.dtype) {
-	case KC_VIEW_F32: return ((const float *)x.data)[at];
-	case KC_VIEW_BF16: return kc_cu_load((const kc_bf16 *)x.data + at);
-	case KC_VIEW_F64: return (float)((const double *)x.data)[at];
-	case KC_VIEW_I32: return (float)((const int32_t *)x.data)[at];
-	case KC_VIEW_I64: return (float)((const int64_t *)x.data)[at];
-	default: return (float)((const uint8_t *)x.data)[at];
-	}
+	return kc_cu_read(x.data, x.dtype, at);
 }
 
 /* Offset of element i of x, counted with the last dimension fastest. */

@@ -1,0 +1,43 @@
+/*
+ * The emulator of a CUDA device: what tests tell it and what it checks.
+ *
+ *  - Threads of a block run one at a time, in an order that emu_seed chooses, as do blocks.
+ *  - Kernels of KC_LAUNCH_BLOCK run as fibers: barriers, shuffles, votes and shared memory
+ *    work.  A barrier that part of a block never reaches, or reaches somewhere else, is a fault;
+ *    so is any of these in a kernel of KC_LAUNCH.
+ *  - Shared memory is filled with NaN before every block, fresh memory of the device too.
+ *  - Limits of a launch (threads, grid, shared memory) are those of compute capability 9.0.
+ *  - Work of different streams that touches the same memory must be ordered by events, by
+ *    waiting, or by the graph it was captured in: emu_touch says what a step reads or writes.
+ *
+ * A fault prints one line and aborts.  One host thread at a time.
+ */
+#ifndef KC_TESTS_EMULATOR_H
+#define KC_TESTS_EMULATOR_H
+
+#include "tests/emulator/cuda_runtime_api.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Order of threads and blocks from now on. */
+void emu_seed(uint64_t);
+
+/*
+ * Work of that stream is about to read or write these bytes; conflicting work that is not
+ * ordered before it is a fault that names both.  Recorded with the stream when it is captured.
+ * copies and fills of the runtime report themselves.
+ */
+void emu_touch(cudaStream_t, const void *, size_t, int write, const char *what);
+/* The same for the host, which is ordered after what it waited for. */
+void emu_touch_host(const void *, size_t, int write, const char *what);
+
+/* Allocations of the device, and launches of kernels, replayed ones included. */
+size_t emu_allocations(void);
+uint64_t emu_launches(void);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,629 @@
+/*
+ * Memory, streams, events and graphs of the emulator.  Work is done when it is enqueued, in an
+ * order that is legal; whether it was the only legal one is checked by clocks (order.cpp).
+ */
+#include "tests/emulator/private.h"
+
+#include <cstdio>
+#include <ctime>
+#include <map>
+#include <memory>
+#include <string>
+
+enum { HOST, FIRST_STREAM, ALIGN = 256, SHARED_DEFAULT = 48 << 10, SHARED_MOST = 227 << 10 };
+
+/* Work; it is told on which stream it runs. */
+typedef std::function<void(struct emu_stream *)> emu_work;
+
+struct emu_node {
+	size_t stream;                  /* of the capture */
+	emu_work work;
+};
+
+struct emu_graph {
+	std::vector<emu_node> nodes;
+	size_t n_streams = 0, n_events = 0;
+};
+
+struct emu_capture {
+	struct emu_graph *graph;
+	bool relaxed;
+	std::vector<struct emu_stream *> streams;       /* the first began it */
+	std::vector<emu_clock> before;                  /* what they knew then */
+};
+
+struct emu_stream {
+	size_t id;
+	bool blocking;                  /* ordered with the default stream */
+	emu_clock clock;
+	struct emu_capture *capture;
+	size_t captured_as;
+};
+
+struct emu_event {
+	emu_clock clock;
+	double seconds;
+	struct emu_capture *capture;    /* recorded in it */
+	size_t captured_as;
+};
+
+/* A graph's own streams and events, for one launch after the other. */
+struct emu_graph_exec {
+	struct emu_graph graph;
+	std::vector<struct emu_stream> streams;
+};
+
+static cudaError_t last_error;
+static size_t n_ids = FIRST_STREAM + 1, n_allocations;
+static uint64_t n_launches;
+static struct emu_stream default_stream = {FIRST_STREAM, true, {}, NULL, 0};
+static emu_clock host;
+static std::vector<struct emu_stream *> streams{&default_stream};
+static std::vector<struct emu_capture *> captures;
+static std::vector<emu_clock> replay_events;            /* of the graph that is launched */
+static std::map<const void *, size_t> memory;
+static std::map<const void *, size_t> shared_limits;
+
+static cudaError_t report(cudaError_t e)
+{
+	if (e)
+		last_error = e;
+	return e;
+}
+
+static double now(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+static struct emu_stream *stream_of(cudaStream_t s)
+{
+	return s ? s : &default_stream;
+}
+
+/* Waiting and allocating would end a capture. */
+static bool is_forbidden(void)
+{
+	for (const struct emu_capture *c : captures)
+		if (!c->relaxed)
+			return true;
+	return false;
+}
+
+/* The next piece of work knows what the host knows. */
+static void advance(struct emu_stream *s)
+{
+	s->clock.join(host);
+	if (s == &default_stream) {
+		for (const struct emu_stream *o : streams)
+			if (o->blocking)
+				s->clock.join(o->clock);
+	} else if (s->blocking) {
+		s->clock.join(default_stream.clock);
+	}
+	s->clock.tick(s->id);
+}
+
+static void enqueue(struct emu_stream *s, emu_work work)
+{
+	advance(s);
+	if (s->capture)
+		s->capture->graph->nodes.push_back({s->captured_as, work});
+	else
+		work(s);
+}
+
+static void touch(struct emu_stream *s, const void *p, size_t n, bool write, const char *what)
+{
+	if (n)
+		emu_order_access(s->clock, s->id, p, n, write, what);
+}
+
+/* ---- the device ---- */
+
+cudaError_t cudaGetDeviceCount(int *n)
+{
+	*n = 1;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGetDevice(int *device)
+{
+	*device = 0;
+	return cudaSuccess;
+}
+
+cudaError_t cudaSetDevice(int device)
+{
+	return report(device ? cudaErrorInvalidDevice : cudaSuccess);
+}
+
+cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
+{
+	memset(p, 0, sizeof *p);
+	if (device)
+		return report(cudaErrorInvalidDevice);
+	snprintf(p->name, sizeof p->name, "emulator");
+	p->totalGlobalMem = (size_t)1 << 34;
+	p->sharedMemPerBlock = SHARED_DEFAULT;
+	p->sharedMemPerBlockOptin = SHARED_MOST;
+	p->sharedMemPerMultiprocessor = SHARED_MOST + 1024;
+	p->major = 9;
+	p->warpSize = 32;
+	p->multiProcessorCount = 4;
+	p->maxThreadsPerBlock = 1024;
+	p->l2CacheSize = 1 << 20;
+	p->memoryBusWidth = 128;
+	p->asyncEngineCount = 1;
+	return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int device)
+{
+	struct cudaDeviceProp p;
+
+	if (cudaGetDeviceProperties(&p, device))
+		return last_error;
+	switch (a) {
+	case cudaDevAttrMaxSharedMemoryPerBlock: *value = SHARED_DEFAULT; break;
+	case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = SHARED_MOST; break;
+	case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
+	case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
+	case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
+	default: return report(cudaErrorInvalidValue);
+	}
+	return cudaSuccess;
+}
+
+cudaError_t cudaDeviceGetPCIBusId(char *text, int n, int device)
+{
+	snprintf(text, (size_t)n, "0000:00:00.0");
+	return report(device ? cudaErrorInvalidDevice : cudaSuccess);
+}
+
+cudaError_t cudaDeviceSynchronize(void)
+{
+	if (is_forbidden())
+		return report(cudaErrorStreamCaptureUnsupported);
+	for (const struct emu_stream *s : streams)
+		host.join(s->clock);
+	return cudaSuccess;
+}
+
+cudaError_t cudaRuntimeGetVersion(int *v)
+{
+	*v = CUDART_VERSION;
+	return cudaSuccess;
+}
+
+cudaError_t cudaDriverGetVersion(int *v)
+{
+	*v = CUDART_VERSION;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGetLastError(void)
+{
+	cudaError_t e = last_error;
+
+	last_error = cudaSuccess;
+	return e;
+}
+
+cudaError_t cudaPeekAtLastError(void)
+{
+	return last_error;
+}
+
+const char *cudaGetErrorName(cudaError_t e)
+{
+	switch (e) {
+	case cudaSuccess: return "cudaSuccess";
+	case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+	case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+	case cudaErrorInvalidConfiguration: return "cudaErrorInvalidConfiguration";
+	case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+	case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
+	case cudaErrorNotReady: return "cudaErrorNotReady";
+	case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+	case cudaErrorStreamCaptureUnjoined: return "cudaErrorStreamCaptureUnjoined";
+	case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
+	}
+	return "unknown error";
+}
+
+const char *cudaGetErrorString(cudaError_t e)
+{
+	return cudaGetErrorName(e);
+}
+
+/* ---- memory ---- */
+
+static cudaError_t allocate(void **p, size_t n)
+{
+	*p = NULL;
+	if (is_forbidden())
+		return report(cudaErrorStreamCaptureUnsupported);
+	if (!n)
+		return cudaSuccess;
+	if (posix_memalign(p, ALIGN, n))
+		return report(cudaErrorMemoryAllocation);
+	memset(*p, 0xff, n);
+	memory[*p] = n;
+	n_allocations++;
+	return cudaSuccess;
+}
+
+static cudaError_t release(void *p)
+{
+	auto m = memory.find(p);
+
+	if (!p)
+		return cudaSuccess;
+	if (m == memory.end())
+		return report(cudaErrorInvalidValue);
+	if (cudaDeviceSynchronize())
+		return last_error;
+	emu_order_forget(p, m->second);
+	memory.erase(m);
+	n_allocations--;
+	free(p);
+	return cudaSuccess;
+}
+
+cudaError_t cudaMalloc(void **p, size_t n)
+{
+	return allocate(p, n);
+}
+
+cudaError_t cudaFree(void *p)
+{
+	return release(p);
+}
+
+cudaError_t cudaMallocHost(void **p, size_t n)
+{
+	return allocate(p, n);
+}
+
+cudaError_t cudaHostAlloc(void **p, size_t n, unsigned)
+{
+	return allocate(p, n);
+}
+
+cudaError_t cudaFreeHost(void *p)
+{
+	return release(p);
+}
+
+cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
+{
+	*total = (size_t)1 << 34;
+	*unused = *total;
+	for (const auto &m : memory)
+		*unused -= m.second;
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemcpy2DAsync(void *to, size_t pitch_to, const void *from, size_t pitch_from,
+			      size_t width, size_t rows, enum cudaMemcpyKind, cudaStream_t s)
+{
+	enqueue(stream_of(s), [=](struct emu_stream *on) {
+		for (size_t i = 0; i < rows; i++) {
+			char *y = (char *)to + i * pitch_to;
+			const char *x = (const char *)from + i * pitch_from;
+
+			touch(on, x, width, false, "a copy");
+			touch(on, y, width, true, "a copy");
+			memmove(y, x, width);
+		}
+	});
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind,
+			    cudaStream_t s)
+{
+	return cudaMemcpy2DAsync(to, n, from, n, n, n ? 1 : 0, kind, s);
+}
+
+cudaError_t cudaMemcpy(void *to, const void *from, size_t n, enum cudaMemcpyKind kind)
+{
+	if (is_forbidden())
+		return report(cudaErrorStreamCaptureUnsupported);
+	cudaMemcpyAsync(to, from, n, kind, NULL);
+	return cudaStreamSynchronize(NULL);
+}
+
+cudaError_t cudaMemsetAsync(void *p, int value, size_t n, cudaStream_t s)
+{
+	enqueue(stream_of(s), [=](struct emu_stream *on) {
+		touch(on, p, n, true, "a fill");
+		if (n)
+			memset(p, value, n);
+	});
+	return cudaSuccess;
+}
+
+cudaError_t cudaMemset(void *p, int value, size_t n)
+{
+	if (is_forbidden())
+		return report(cudaErrorStreamCaptureUnsupported);
+	return cudaMemsetAsync(p, value, n, NULL);
+}
+
+/* ---- streams and events ---- */
+
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
+{
+	*s = new emu_stream{n_ids++, !(flags & cudaStreamNonBlocking), {}, NULL, 0};
+	streams.push_back(*s);
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamCreate(cudaStream_t *s)
+{
+	return cudaStreamCreateWithFlags(s, cudaStreamDefault);
+}
+
+cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
+{
+	return cudaStreamCreateWithFlags(s, flags);
+}
+
+cudaError_t cudaStreamDestroy(cudaStream_t s)
+{
+	for (size_t i = 1; i < streams.size(); i++)
+		if (streams[i] == s) {
+			streams.erase(streams.begin() + (long)i);
+			delete s;
+			return cudaSuccess;
+		}
+	return report(cudaErrorInvalidResourceHandle);
+}
+
+cudaError_t cudaStreamSynchronize(cudaStream_t s)
+{
+	if (is_forbidden() || stream_of(s)->capture)
+		return report(cudaErrorStreamCaptureUnsupported);
+	host.join(stream_of(s)->clock);
+	return cudaSuccess;
+}
+
+cudaError_t cudaStreamQuery(cudaStream_t s)
+{
+	return cudaStreamSynchronize(s);
+}
+
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+{
+	*e = new emu_event{{}, 0, NULL, 0};
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventCreate(cudaEvent_t *e)
+{
+	return cudaEventCreateWithFlags(e, cudaEventDefault);
+}
+
+cudaError_t cudaEventDestroy(cudaEvent_t e)
+{
+	delete e;
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream)
+{
+	struct emu_stream *s = stream_of(stream);
+	struct emu_capture *c = s->capture;
+
+	advance(s);
+	e->clock = s->clock;
+	e->seconds = now();
+	e->capture = c;
+	if (c) {
+		size_t k = e->captured_as = c->graph->n_events++;
+
+		c->graph->nodes.push_back({s->captured_as, [=](struct emu_stream *on) {
+			replay_events[k] = on->clock;
+		}});
+	}
+	return cudaSuccess;
+}
+
+static void join_capture(struct emu_capture *c, struct emu_stream *s)
+{
+	s->capture = c;
+	s->captured_as = c->streams.size();
+	c->streams.push_back(s);
+	c->before.push_back(s->clock);
+	c->graph->n_streams++;
+}
+
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned)
+{
+	struct emu_stream *s = stream_of(stream);
+	size_t k = e->captured_as;
+
+	if (s->capture != e->capture && s->capture)
+		return report(cudaErrorStreamCaptureIsolation);
+	if (e->capture) {
+		if (!s->capture)
+			join_capture(e->capture, s);
+		s->capture->graph->nodes.push_back({s->captured_as, [=](struct emu_stream *on) {
+			on->clock.join(replay_events[k]);
+		}});
+	}
+	s->clock.join(e->clock);
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventSynchronize(cudaEvent_t e)
+{
+	if (e->capture)
+		return report(cudaErrorStreamCaptureUnsupported);
+	host.join(e->clock);
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+	return cudaEventSynchronize(e);
+}
+
+cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
+{
+	*ms = (float)(1e3 * (to->seconds - from->seconds));
+	return cudaSuccess;
+}
+
+/* ---- graphs ---- */
+
+cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mode)
+{
+	struct emu_capture *c;
+
+	if (!s || s->capture)
+		return report(cudaErrorStreamCaptureUnsupported);
+	c = new emu_capture{new emu_graph, mode == cudaStreamCaptureModeRelaxed, {}, {}};
+	join_capture(c, s);
+	captures.push_back(c);
+	return cudaSuccess;
+}
+
+/* The streams forget what they learnt while nothing ran. */
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+{
+	struct emu_capture *c = s ? s->capture : NULL;
+	bool joined = true;
+
+	*graph = NULL;
+	if (!c || c->streams[0] != s)
+		return report(cudaErrorInvalidValue);
+	for (const struct emu_stream *o : c->streams)
+		joined &= s->clock.at(o->id) >= o->clock.at(o->id);
+	for (size_t i = 0; i < c->streams.size(); i++) {
+		c->streams[i]->capture = NULL;
+		c->streams[i]->clock = c->before[i];
+	}
+	for (size_t i = 0; i < captures.size(); i++)
+		if (captures[i] == c)
+			captures.erase(captures.begin() + (long)i);
+	if (joined)
+		*graph = c->graph;
+	else
+		delete c->graph;
+	delete c;
+	return report(joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined);
+}
+
+cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *status)
+{
+	*status = stream_of(s)->capture ? cudaStreamCaptureStatusActive
+					: cudaStreamCaptureStatusNone;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
+{
+	struct emu_graph_exec *e = new emu_graph_exec{*graph, {}};
+
+	for (size_t i = 0; i < graph->n_streams; i++)
+		e->streams.push_back({n_ids++, false, {}, NULL, 0});
+	*exec = e;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
+{
+	enqueue(stream_of(stream), [=](struct emu_stream *on) {
+		replay_events.assign(exec->graph.n_events, emu_clock());
+		exec->streams[0].clock.join(on->clock);
+		for (const emu_node &node : exec->graph.nodes) {
+			struct emu_stream *s = &exec->streams[node.stream];
+
+			s->clock.tick(s->id);
+			node.work(s);
+		}
+		on->clock.join(exec->streams[0].clock);
+	});
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
+{
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, void *, size_t *n)
+{
+	*n = graph->nodes.size();
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphDestroy(cudaGraph_t graph)
+{
+	delete graph;
+	return cudaSuccess;
+}
+
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec)
+{
+	delete exec;
+	return cudaSuccess;
+}
+
+/* ---- kernels ---- */
+
+cudaError_t emu_shared_limit(const void *kernel, enum cudaFuncAttribute a, int value)
+{
+	if (a != cudaFuncAttributeMaxDynamicSharedMemorySize)
+		return cudaSuccess;
+	if (value < 0 || value > SHARED_MOST)
+		return report(cudaErrorInvalidValue);
+	shared_limits[kernel] = (size_t)value;
+	return cudaSuccess;
+}
+
+void emu_enqueue(const struct emu_kernel &kernel, cudaStream_t s)
+{
+	auto limit = shared_limits.find(kernel.function);
+
+	if (kernel.shared > SHARED_DEFAULT &&
+	    (limit == shared_limits.end() || limit->second < kernel.shared))
+		emu_fault("%s: %zu bytes of shared memory were not asked for", kernel.name,
+			  kernel.shared);
+	enqueue(stream_of(s), [=](struct emu_stream *) {
+		n_launches++;
+		emu_run(kernel);
+	});
+}
+
+/* ---- for tests ---- */
+
+void emu_touch(cudaStream_t s, const void *p, size_t n, int write, const char *what)
+{
+	std::string name = what;
+
+	enqueue(stream_of(s),
+		[=](struct emu_stream *on) { touch(on, p, n, write, name.c_str()); });
+}
+
+void emu_touch_host(const void *p, size_t n, int write, const char *what)
+{
+	host.tick(HOST);
+	emu_order_access(host, HOST, p, n, write, what);
+}
+
+size_t emu_allocations(void)
+{
+	return n_allocations;
+}
+
+uint64_t emu_launches(void)
+{
+	return n_launches;
+}

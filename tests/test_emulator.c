@@ -1,0 +1,314 @@
+/* The emulator of CUDA itself: right kernels give right results, planted faults are found. */
+#include "tests/emulator/planted.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { COUNT = 256, BLOCK = 64 };
+
+static float *device_floats(int n)
+{
+	void *p;
+
+	KC_ASSERT(!cudaMalloc(&p, (size_t)n * sizeof(float)));
+	return p;
+}
+
+static float *ramp(int n)
+{
+	float *x = device_floats(n);
+
+	for (int i = 0; i < n; i++)
+		x[i] = (float)(i % 61);
+	return x;
+}
+
+/* Runs it in a process of its own: the status it ended with, its words in text. */
+static int in_child(void (*f)(void), char text[512])
+{
+	int pipes[2], status;
+	size_t n = 0;
+	ssize_t got;
+	pid_t child;
+
+	KC_ASSERT(!pipe(pipes));
+	child = fork();
+	KC_ASSERT(child >= 0);
+	if (!child) {
+		dup2(pipes[1], 2);
+		close(pipes[0]);
+		f();
+		_exit(0);
+	}
+	close(pipes[1]);
+	while ((got = read(pipes[0], text + n, 511 - n)) > 0)
+		n += (size_t)got;
+	text[n] = 0;
+	close(pipes[0]);
+	KC_ASSERT(waitpid(child, &status, 0) == child);
+	return status;
+}
+
+static void expect_fault(void (*f)(void), const char *words)
+{
+	char text[512];
+	int status = in_child(f, text);
+
+	KC_CHECK(status != 0);
+	if (!strstr(text, words))
+		kc_test_fail(__FILE__, __LINE__, "said \"%s\", expected \"%s\"", text, words);
+}
+
+static bool right_sums(int fault)
+{
+	float *x = ramp(COUNT), *y = device_floats(COUNT);
+	bool right = true;
+
+	KC_ASSERT(!planted_sums(y, x, COUNT, fault, NULL));
+	for (int b = 0; b < COUNT; b += BLOCK) {
+		float sum = 0;
+
+		for (int i = b; i < b + BLOCK; i++)
+			sum += x[i];
+		for (int i = b; i < b + BLOCK; i++)
+			right &= y[i] == x[i] + sum;
+	}
+	cudaFree(x);
+	cudaFree(y);
+	return right;
+}
+
+static void test_blocks(void)
+{
+	int *x, *counts, n = 1000;
+	void *p;
+
+	for (uint64_t seed = 0; seed < 20; seed++) {
+		emu_seed(seed);
+		KC_CHECK(right_sums(PLANTED_NOTHING));
+		KC_CHECK(!right_sums(PLANTED_NO_BARRIER));
+	}
+	KC_ASSERT(!cudaMalloc(&p, (size_t)n * sizeof(int)));
+	x = p;
+	KC_ASSERT(!cudaMalloc(&p, 8 * sizeof(int)));
+	counts = p;
+	for (int i = 0; i < n; i++)
+		x[i] = i * i % 8;
+	cudaMemset(counts, 0, 8 * sizeof(int));
+	KC_CHECK(!planted_count(counts, x, n, NULL));
+	KC_CHECK(counts[0] == 250 && counts[1] == 500 && counts[4] == 250 && !counts[2]);
+	cudaFree(x);
+	cudaFree(counts);
+	KC_CHECK(emu_allocations() == 0);
+}
+
+static void divergent(void)
+{
+	right_sums(PLANTED_DIVERGENT);
+}
+
+static void plain(void)
+{
+	right_sums(PLANTED_PLAIN);
+}
+
+static void shuffle(void)
+{
+	right_sums(PLANTED_SHUFFLE);
+}
+
+static void test_divergence(void)
+{
+	expect_fault(divergent, "barrier not reached by all");
+	expect_fault(plain, "in a kernel of KC_LAUNCH");
+	expect_fault(shuffle, "barrier not reached by all");
+}
+
+static void outside(void)
+{
+	float *x = ramp(COUNT), *y = device_floats(COUNT);
+
+	planted_shift(y, x, COUNT, 1, NULL);
+}
+
+static void behind_shared(void)
+{
+	right_sums(PLANTED_SHARED);
+}
+
+static void test_bounds(void)
+{
+#ifdef __SANITIZE_ADDRESS__
+	expect_fault(outside, "heap-buffer-overflow");
+	expect_fault(behind_shared, "use-after-poison");
+#else
+	(void)outside, (void)behind_shared;
+	kc_test_skip("needs the address sanitizer");
+#endif
+}
+
+static void empty_grid(void)
+{
+	float *x = ramp(COUNT);
+
+	planted_sums(x, x, 0, PLANTED_NOTHING, NULL);
+}
+
+static void test_limits(void)
+{
+	float *x = device_floats(7);
+
+	expect_fault(empty_grid, "a grid of 0 x 1 x 1 blocks");
+	for (int i = 0; i < 7; i++)
+		KC_CHECK(x[i] != x[i]);
+	cudaFree(x);
+}
+
+/* ---- streams ---- */
+
+struct two { cudaStream_t a, b; cudaEvent_t done; float *x, *y; };
+
+static struct two two_streams(void)
+{
+	struct two s;
+
+	cudaStreamCreateWithFlags(&s.a, cudaStreamNonBlocking);
+	cudaStreamCreateWithFlags(&s.b, cudaStreamNonBlocking);
+	cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming);
+	s.x = ramp(COUNT);
+	s.y = device_floats(COUNT);
+	return s;
+}
+
+static void two_release(struct two *s)
+{
+	cudaStreamDestroy(s->a);
+	cudaStreamDestroy(s->b);
+	cudaEventDestroy(s->done);
+	cudaFree(s->x);
+	cudaFree(s->y);
+}
+
+/* One stream writes y, the other reads it. */
+static void hand_over(struct two *s, bool with_event)
+{
+	size_t bytes = COUNT * sizeof(float);
+
+	cudaMemcpyAsync(s->y, s->x, bytes, cudaMemcpyDeviceToDevice, s->a);
+	cudaEventRecord(s->done, s->a);
+	if (with_event)
+		KC_CHECK(!cudaStreamWaitEvent(s->b, s->done, 0));
+	emu_touch(s->b, s->y, bytes, 0, "the reader");
+}
+
+static void missing_event(void)
+{
+	struct two s = two_streams();
+
+	hand_over(&s, false);
+}
+
+/* The host writes again while a copy may still read. */
+static void early_host(void)
+{
+	struct two s = two_streams();
+
+	cudaMemcpyAsync(s.y, s.x, 64, cudaMemcpyHostToDevice, s.a);
+	emu_touch_host(s.x, 64, 1, "the loader");
+}
+
+static void test_order(void)
+{
+	struct two s = two_streams();
+
+	hand_over(&s, true);
+	cudaMemcpyAsync(s.x, s.y, 64, cudaMemcpyDeviceToHost, s.b);
+	cudaStreamSynchronize(s.b);
+	emu_touch_host(s.x, 64, 0, "the host");
+	two_release(&s);
+	expect_fault(missing_event, "the reader reads what a copy of another stream uses");
+	expect_fault(early_host, "the loader writes what a copy of another stream uses");
+}
+
+/* ---- graphs ---- */
+
+/* Two branches from one stream, and back. */
+static cudaGraph_t captured(struct two *s, bool with_event, bool joined)
+{
+	size_t bytes = COUNT * sizeof(float);
+	cudaGraph_t graph;
+	void *p;
+
+	KC_CHECK(!cudaStreamBeginCapture(s->a, cudaStreamCaptureModeGlobal));
+	KC_CHECK(cudaMalloc(&p, 8) == cudaErrorStreamCaptureUnsupported);
+	KC_CHECK(cudaStreamSynchronize(s->a) == cudaErrorStreamCaptureUnsupported);
+	cudaGetLastError();
+	if (!with_event) {      /* the other stream joins too early */
+		cudaEventRecord(s->done, s->a);
+		cudaStreamWaitEvent(s->b, s->done, 0);
+	}
+	emu_touch(s->a, s->x, bytes, 0, "sums");
+	emu_touch(s->a, s->y, bytes, 1, "sums");
+	KC_CHECK(!planted_sums(s->y, s->x, COUNT, PLANTED_NOTHING, s->a));
+	cudaEventRecord(s->done, s->a);
+	if (with_event)
+		cudaStreamWaitEvent(s->b, s->done, 0);
+	cudaMemcpyAsync(s->x, s->y, bytes, cudaMemcpyDeviceToDevice, s->b);
+	if (joined) {
+		cudaEventRecord(s->done, s->b);
+		cudaStreamWaitEvent(s->a, s->done, 0);
+	}
+	KC_CHECK(cudaStreamEndCapture(s->a, &graph) ==
+		 (joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined));
+	cudaGetLastError();
+	return graph;
+}
+
+static void replay(struct two *s, cudaGraph_t graph, int times)
+{
+	cudaGraphExec_t exec;
+
+	KC_CHECK(!cudaGraphInstantiate(&exec, graph, 0));
+	for (int i = 0; i < times; i++)
+		KC_CHECK(!cudaGraphLaunch(exec, s->a));
+	KC_CHECK(!cudaStreamSynchronize(s->a));
+	cudaGraphExecDestroy(exec);
+	cudaGraphDestroy(graph);
+}
+
+static void race_in_graph(void)
+{
+	struct two s = two_streams();
+
+	replay(&s, captured(&s, false, true), 1);
+}
+
+static void test_graphs(void)
+{
+	struct two s = two_streams();
+	uint64_t launches = emu_launches();
+	cudaGraph_t graph;
+
+	KC_CHECK(!captured(&s, true, false));
+	graph = captured(&s, true, true);
+	KC_CHECK(emu_launches() == launches);
+	KC_CHECK(s.x[0] == 0);
+	replay(&s, graph, 3);
+	KC_CHECK(emu_launches() == launches + 3);
+	KC_CHECK(s.x[1] - s.x[0] == 1 && s.x[0] > 64 * 64 * 64);
+	two_release(&s);
+	KC_CHECK(emu_allocations() == 0);
+	expect_fault(race_in_graph, "a copy");
+}
+
+const struct kc_test kc_tests_emulator[] = {
+	{"blocks of threads compute, and need their barriers", test_blocks},
+	{"a barrier or shuffle that a thread misses is found", test_divergence},
+	{"a read outside an array is found", test_bounds},
+	{"impossible launches are found, fresh memory is NaN", test_limits},
+	{"a missing event is found", test_order},
+	{"a captured graph replays, and its branches are checked", test_graphs},
+	{0}};
