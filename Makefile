@@ -27,7 +27,7 @@ CFLAGS  += -std=c11 $(OPT) -fno-math-errno -g -fopenmp $(WARN)
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra $(if $(OPENCV),-isystem $(OPENCV))
 LDLIBS  += $(if $(DNNL),-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(DNNL)/lib) -ldnnl \
 	   $(shell pkg-config --libs $(PACKAGES) $(HDF5)) \
-	   -lopencv_video -lopencv_imgproc -lopencv_core -lstdc++ -lm -lpthread
+	   -lopencv_video -lopencv_imgproc -lopencv_core -lstdc++ -lm -lpthread -ldl
 comma   := ,
 ifdef SANITIZE
 CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -54,7 +54,10 @@ EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.cpp t
 	    layers/cuda/*.cu))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
-all: $(PROGRAMS)
+.DEFAULT_GOAL := all
+include layers/cuda/plugin.mk
+
+all: $(PROGRAMS) $(PLUGINS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
@@ -103,7 +106,7 @@ $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
-	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) -rdynamic $(LDFLAGS) $^ $(LDLIBS) -o $@
 
 tests: $(BUILD)/test
 

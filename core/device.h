@@ -79,6 +79,7 @@ struct kc_memory {
 
 struct kc_device {
 	const char *name;                               /* "cpu", "reference", "cuda:0" */
+	const char *about;                              /* for people; or NULL */
 	const struct kc_memory *memory;                 /* NULL: the host's own */
 	void *own;                                      /* of whoever opened it */
 	void (*close)(struct kc_device *);              /* or NULL */

@@ -4,6 +4,7 @@
 #include "data/dis.h"
 #include "eval/model.h"
 #include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 
 #include <getopt.h>
 #include <math.h>
@@ -16,7 +17,7 @@
 enum { EXIT_FAILED = 1, EXIT_RETRY = 2, EXIT_INTERRUPTED = 130 };
 
 struct arguments {
-	const char *input, *output;
+	const char *input, *output, *device;
 	struct kc_model_files files;
 	struct kc_colorizer_args network;
 	bool grey_input, dry_run, verbose, help, list_devices;
@@ -43,8 +44,8 @@ static void usage(FILE *f)
 	      "  --gray-input       take BT.601 luma of the frames: for film with a tint\n"
 	      "  --published        clip colours outside of sRGB, as the public code does\n"
 	      "  --precision float32|bf16|auto   of the networks (float32)\n"
-	      "  --device cpu       the only device of this build\n"
-	      "  --list-devices     print the devices\n"
+	      "  --device NAME      cpu (the default), cuda or cuda:N\n"
+	      "  --list-devices     print the devices, and why others cannot be used\n"
 	      "  -j N               threads (one per core)\n"
 	      "  --dry-run          print what would be done and its memory; write nothing\n"
 	      "  -v                 a line per clip more\n"
@@ -114,9 +115,8 @@ static int take_value(struct arguments *a, int option, const char *text)
 			      : bad_usage("--precision: expected float32, bf16 or auto, got %s",
 					  text);
 	case DEVICE:
-		return !strcmp(text, "cpu")
-			       ? 0
-			       : bad_usage("--device: this build knows cpu only, got %s", text);
+		a->device = text;
+		return 0;
 	case INTERVAL:
 	case INTERVALS:
 		a->network.n_intervals =
@@ -427,9 +427,9 @@ static int dry_run(struct work *w)
 	return 0;
 }
 
-static void describe(const struct arguments *a, const struct kc_model_about *m, bool low)
+static void describe(const struct arguments *a, const struct kc_device *d, const struct kc_model_about *m, bool low)
 {
-	fprintf(stderr, "%s, %s\n", kc_cpu_describe(), low ? "bf16" : "float32");
+	fprintf(stderr, "%s, %s\n", kc_device_describe(d), low ? "bf16" : "float32");
 	fprintf(stderr, "model: %s, %s of width %g", a->files.model, m->network, m->width);
 	if (m->iter >= 0)
 		fprintf(stderr, ", iteration %lld", (long long)m->iter);
@@ -478,7 +478,8 @@ static int colorize(struct arguments *a)
 {
 	struct work w = {.a = a};
 	struct kc_device d = {0};
-	int rc = kc_device_cpu(&d, a->threads);
+	const struct kc_device_choice choice = {.name = a->device, .threads = a->threads};
+	int rc = kc_device_open(&d, &choice);
 
 	w.threads = rc ? 0 : d.threads;
 	if (!rc)
@@ -492,6 +493,16 @@ static int colorize(struct arguments *a)
 	if (rc == KC_ESTOP)
 		return stop_signal == SIGINT ? EXIT_INTERRUPTED : EXIT_RETRY;
 	return rc < 0 ? EXIT_FAILED : 0;
+}
+
+static int list_devices(void)
+{
+	char *text = kc_devices_list();
+
+	if (text)
+		fputs(text, stdout);
+	free(text);
+	return text ? 0 : EXIT_FAILED;
 }
 
 int main(int argc, char **argv)
@@ -508,10 +519,8 @@ int main(int argc, char **argv)
 		usage(stdout);
 		return 0;
 	}
-	if (a.list_devices) {
-		printf("cpu  %s\n", kc_cpu_describe());
-		return 0;
-	}
+	if (a.list_devices)
+		return list_devices();
 	sigaction(SIGINT, &stop, NULL);
 	sigaction(SIGTERM, &stop, NULL);
 	return colorize(&a);

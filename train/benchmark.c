@@ -1,6 +1,6 @@
 #include "train/benchmark.h"
 
-#include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 #include "train/start.h"
 #include "train/stop.h"
 
@@ -16,7 +16,7 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 		kc_plan_print(kc_training_plan(t), f);
 		kc_plan_print_peak(kc_training_plan(t), f);
 	}
-	fprintf(f, "device      %s, %s\n", kc_cpu_describe(), t->low ? "bf16" : "float32");
+	fprintf(f, "device      %s, %s\n", kc_device_describe(t->device), t->low ? "bf16" : "float32");
 	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes,
 		s.steps, s.fused);
 	fprintf(f, "work        %.2f GFLOP a step\n", s.flops / 1e9);
@@ -47,10 +47,10 @@ static void print_json(const struct kc_run *r, const double *seconds, int n, dou
 		       double waited, size_t planned, FILE *f)
 {
 	double median = n % 2 ? seconds[n / 2] : 0.5 * (seconds[n / 2 - 1] + seconds[n / 2]);
-	double peak = kc_cpu_peak(r->training.low);
+	double peak = kc_device_peak(&r->device, r->training.low);
 
 	fprintf(f, "{\"device\": \"%s\", \"precision\": \"%s\", \"steps\": %d,\n",
-		kc_cpu_describe(), r->training.low ? "bf16" : "float32", n);
+		kc_device_describe(&r->device), r->training.low ? "bf16" : "float32", n);
 	fprintf(f, " \"seconds_median\": %.4f, \"seconds_min\": %.4f, \"seconds_max\": %.4f,\n",
 		median, seconds[0], seconds[n - 1]);
 	fprintf(f,

@@ -108,6 +108,8 @@ struct kc_config {
 	bool published, tensorboard, save_images, deterministic;
 	int64_t precision;              /* enum kc_precision_choice */
 	int64_t threads;                /* 0: one per core */
+	char *device;                   /* layers/devices.h */
+	bool tf32, cuda_graph, autotune;
 	int64_t flow;                   /* enum kc_flow_source */
 
 	struct kc_config_train_data data;

@@ -1,5 +1,5 @@
 /* The loop over iterations: what happens between two steps. */
-#include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 #include "train/run.h"
 #include "train/start.h"
 #include "train/stop.h"
@@ -88,7 +88,7 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 		kc_log_say(&r->log, "an older run of this name was moved to %s", archived);
 	if (r->config->ignored)
 		kc_log_say(&r->log, "keys without effect here: %s", r->config->ignored);
-	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_cpu_describe(),
+	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_device_describe(t->device),
 		   t->low ? "bf16" : "float32");
 	if (t->low && !r->device.fast_bf16)
 		kc_log_say(&r->log,
@@ -305,7 +305,7 @@ static int iterate(struct kc_run *r)
 		KC_TRY(kc_run_step(r, &seconds, &waited));
 		KC_TRY(after_step(r, seconds, waited));
 		if (r->peak == 0)
-			r->peak = kc_cpu_peak(r->training.low);
+			r->peak = kc_device_peak(&r->device, r->training.low);
 	}
 	return 0;
 }

@@ -31,6 +31,12 @@ ENUM("precision", precision, "float32", "float32|bf16|auto", R,
 INT("threads", threads, "0", 0, 1024, R, NULL, "threads of the CPU; 0: one per core")
 ENUM("flow", flow, "flownet2", "flownet2|dis|pack", R,
      "optical flow: the network, the classical method, or fields stored in the pack file")
+TEXT("device", device, "cpu", 0, "cpu, cuda or cuda:N; --device is the same")
+BOOL("tf32", tf32, "false", R | KC_OPT_LATER,
+     "CUDA: float32 convolutions and products may round their factors to TF32")
+BOOL("cuda_graph", cuda_graph, "true", 0, "CUDA: record the step once and replay it")
+BOOL("autotune", autotune, "true", 0,
+     "CUDA: time the library's candidates when the plan is built; the choices are kept")
 UNUSED("distortion", KC_OPT_TEXT, NULL, "a label of the authors' framework")
 UNUSED("gpu_ids", KC_OPT_INTS, NULL, "devices are chosen by --device and the launcher")
 {"manual_seed", KC_OPT_INT, AT(seed), "0", 0, 0x1p53, KC_OPT_ALIAS, NULL, NULL,

@@ -1,6 +1,6 @@
 #include "train/run.h"
 
-#include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 
 #include <malloc.h>
 #include <stdarg.h>
@@ -54,13 +54,25 @@ static int prepare_samples(struct kc_run *r)
 /* Blocks from this size on go back to the system when they are freed. */
 enum { LARGE_BLOCK = 4 << 20 };
 
+static int open_device(struct kc_run *r)
+{
+	const struct kc_config *c = r->config;
+	const struct kc_device_choice choice = {.name = c->device,
+						.threads = (int)c->threads,
+						.tf32 = c->tf32,
+						.no_record = !c->cuda_graph,
+						.no_autotune = !c->autotune};
+
+	return kc_device_open(&r->device, &choice);
+}
+
 int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args *args)
 {
 	struct kc_plan_stats stats;
 
 	*r = (struct kc_run){.config = c, .args = *args, .saved_iter = -1, .started = kc_now()};
 	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
-	KC_TRY(kc_device_cpu(&r->device, (int)c->threads));
+	KC_TRY(open_device(r));
 	KC_TRY(prepare_samples(r));
 	KC_TRY(kc_training_open(&r->training, c, &r->device));
 	kc_training_stats(&r->training, &stats);

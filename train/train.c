@@ -1,5 +1,6 @@
 /* bin/train: see usage below; keys of the configuration are printed by --help. */
 #include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 #include "train/benchmark.h"
 #include "train/run.h"
 #include "train/stop.h"
@@ -11,7 +12,7 @@
 enum { MAX_SET = 256 };
 
 struct arguments {
-	const char *file;
+	const char *file, *device;
 	const char *set[MAX_SET];
 	int n_set;
 	bool auto_resume, dry_run, list_devices, help;
@@ -31,8 +32,8 @@ static void usage(FILE *f)
 	      "  --dry-run        print the plan, its memory and its FLOPs; train nothing\n"
 	      "  --benchmark N    time N steps, print JSON\n"
 	      "  --profile        print the time of every operator at the end\n"
-	      "  --device cpu     the only device of this build\n"
-	      "  --list-devices   print the devices\n"
+	      "  --device NAME    cpu (the default), cuda or cuda:N\n"
+	      "  --list-devices   print the devices, and why others cannot be used\n"
 	      "  -v               print what the passes of the plan did\n"
 	      "  -h, --help       this, and every key of the configuration\n"
 	      "\n"
@@ -87,9 +88,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 			break;
 		case PROFILE: a->run.profile = true; break;
 		case DEVICE:
-			if (strcmp(optarg, "cpu"))
-				return bad_usage("--device: this build knows cpu only, got %s",
-						 optarg);
+			a->device = optarg;
 			break;
 		case LIST: a->list_devices = true; break;
 		case 'v': a->run.verbose = true; break;
@@ -103,12 +102,23 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return 0;
 }
 
+static int set_device(struct kc_config *c, const char *name)
+{
+	char *assignment = kc_format("device=%s", name);
+	int rc = assignment ? kc_config_set(c, assignment) : KC_ENOMEM;
+
+	free(assignment);
+	return rc;
+}
+
 static int configure(const struct arguments *a, struct kc_config *c)
 {
 	KC_TRY(kc_config_init(c));
 	KC_TRY(kc_config_load(c, a->file));
 	for (int i = 0; i < a->n_set; i++)
 		KC_TRY(kc_config_set(c, a->set[i]));
+	if (a->device)
+		KC_TRY(set_device(c, a->device));
 	if (a->auto_resume)
 		KC_TRY(kc_config_set(c, "path.resume_state=auto"));
 	return kc_config_resolve(c);
@@ -144,6 +154,16 @@ static int train(const struct arguments *a)
 	return rc < 0 ? KC_EXIT_FAILED : 0;
 }
 
+static int list_devices(void)
+{
+	char *text = kc_devices_list();
+
+	if (text)
+		fputs(text, stdout);
+	free(text);
+	return text ? 0 : KC_EXIT_FAILED;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {0};
@@ -162,10 +182,8 @@ int main(int argc, char **argv)
 		kc_opt_help(rows, n, stdout);
 		return 0;
 	}
-	if (a.list_devices) {
-		printf("cpu: %s\n", kc_cpu_describe());
-		return 0;
-	}
+	if (a.list_devices)
+		return list_devices();
 	kc_stop_install();
 	return train(&a);
 }

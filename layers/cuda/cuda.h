@@ -36,17 +36,34 @@ struct kc_cublas;
 
 struct kc_cuda {
 	int index;
+	char name[24];                  /* "cuda:0" */
+	char about[320];                /* "NVIDIA H200, compute capability 9.0" */
 	struct cudaDeviceProp properties;
 	cudaStream_t stream;            /* of all kernels */
 	cudaStream_t copy;              /* of uploads of input slots */
 	cudaEvent_t uploaded, done;     /* of the last upload; of the last run */
-	void *scratch;                  /* of kc_cuda_scratch */
-	size_t scratch_bytes;
 	bool tf32;                      /* float32 products may round their factors to TF32 */
 	bool autotune;                  /* time the library's candidates when a plan is built */
 	struct kc_cudnn *cudnn;         /* opened with the device */
 	struct kc_cublas *cublas;
+	size_t allocated;               /* bytes asked for so far */
 };
+
+struct kc_device_choice;
+
+/* Opens device `index` (layers/devices.h); KC_ENOSUP when CUDA cannot be used, KC_ENOENT when
+ * there is no such device. */
+int kc_cuda_open(struct kc_device *, int index, const struct kc_device_choice *);
+/* One line per device, or why there is none; the caller frees it. */
+char *kc_cuda_list(void);
+
+/* cuDNN and cuBLAS (layers/cuda/libraries.c); the emulator has its own in their place. */
+int kc_cuda_libraries_open(struct kc_cuda *);
+void kc_cuda_libraries_close(struct kc_cuda *);
+extern const struct kc_kernel *const kc_cuda_library_rows[];
+
+/* All rows, NULL-terminated. */
+const struct kc_kernel *const *kc_cuda_rows(void);
 
 static inline struct kc_cuda *kc_cuda_of(const struct kc_device *d)
 {
