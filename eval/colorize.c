@@ -427,7 +427,8 @@ static int dry_run(struct work *w)
 	return 0;
 }
 
-static void describe(const struct arguments *a, const struct kc_device *d, const struct kc_model_about *m, bool low)
+static void describe(const struct arguments *a, const struct kc_device *d,
+		     const struct kc_model_about *m, bool low)
 {
 	fprintf(stderr, "%s, %s\n", kc_device_describe(d), low ? "bf16" : "float32");
 	fprintf(stderr, "model: %s, %s of width %g", a->files.model, m->network, m->width);
@@ -457,7 +458,7 @@ static int work(struct arguments *a, struct kc_device *d, struct work *w)
 	KC_TRY(kc_dataset_open(a->input, &w->data));
 	a->network.low = a->precision == BF16 || (a->precision == AUTO && d->fast_bf16);
 	KC_TRY(kc_model_open(&w->colorizer, &a->network, d, &a->files, &about));
-	describe(a, &about, a->network.low);
+	describe(a, d, &about, a->network.low);
 	if (a->dry_run)
 		return dry_run(w);
 	KC_TRY(open_dis(w));

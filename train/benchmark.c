@@ -43,7 +43,7 @@ static int ascending(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-static void print_json(const struct kc_run *r, const double *seconds, int n, double total,
+static void print_json(struct kc_run *r, const double *seconds, int n, double total,
 		       double waited, size_t planned, FILE *f)
 {
 	double median = n % 2 ? seconds[n / 2] : 0.5 * (seconds[n / 2 - 1] + seconds[n / 2]);
