@@ -16,7 +16,8 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 		kc_plan_print(kc_training_plan(t), f);
 		kc_plan_print_peak(kc_training_plan(t), f);
 	}
-	fprintf(f, "device      %s, %s\n", kc_device_describe(t->device), t->low ? "bf16" : "float32");
+	fprintf(f, "device      %s, %s\n", kc_device_describe(t->device),
+		t->low ? "bf16" : "float32");
 	fprintf(f, "graph       %d nodes; plan %d steps, %d operators fused away\n", s.nodes,
 		s.steps, s.fused);
 	fprintf(f, "work        %.2f GFLOP a step\n", s.flops / 1e9);
