@@ -48,25 +48,41 @@ static struct kc_tensor *bias(struct kc_model *m, const struct kc_conv_args *a, 
 	return a->no_bias ? NULL : kc_parameter(m, "bias", &like);
 }
 
-static bool check(struct kc_model *m, const struct kc_tensor *x, const struct kc_conv_args *a)
+/* clips: whether N, C, T, H, W will do as well as images. */
+static bool check(struct kc_model *m, const struct kc_tensor *x, const struct kc_conv_args *a,
+		  bool clips)
 {
 	if (kc_is_poison(x))
 		return false;
-	if (a->out > 0 && a->k > 0 && a->groups > 0 && x->type.ndim == 4 &&
+	if (a->out > 0 && a->k > 0 && a->groups > 0 &&
+	    (x->type.ndim == 4 || (clips && x->type.ndim == 5)) &&
 	    x->type.dim[1] % a->groups == 0 && a->out % a->groups == 0)
 		return true;
 	kc_graph_fail(m->g, "expected images whose channels divide into %d groups", a->groups);
 	return false;
 }
 
-static void square(struct kc_conv_attr *attr, const struct kc_conv_args *a)
+/* Time, if there is any, comes first; H and W are alike. */
+static void window(struct kc_conv_attr *attr, const struct kc_conv_args *a, int nd)
 {
-	*attr = (struct kc_conv_attr){.nd = 2, .groups = a->groups};
-	for (int j = 0; j < 2; j++) {
-		attr->stride[j] = a->stride;
-		attr->pad[j] = a->pad;
-		attr->dilation[j] = a->dilation;
+	*attr = (struct kc_conv_attr){.nd = nd, .groups = a->groups};
+	for (int j = 0; j < nd; j++) {
+		bool time = nd == 3 && j == 0;
+
+		attr->stride[j] = time ? 1 : a->stride;
+		attr->pad[j] = time ? a->pad_time : a->pad;
+		attr->dilation[j] = time ? 1 : a->dilation;
 	}
+}
+
+static void conv_weight(struct kc_param *like, const struct kc_tensor *x,
+			const struct kc_conv_args *a)
+{
+	int64_t in = x->type.dim[1] / a->groups;
+
+	like->type = x->type.ndim == 5 ? KC_TYPE(KC_REAL, a->out, in, a->k_time, a->k, a->k)
+				       : KC_TYPE(KC_REAL, a->out, in, a->k, a->k);
+	like->fan = kc_numel(&like->type) / a->out;
 }
 
 static struct kc_conv_args with_defaults(const struct kc_conv_args *given, int k, int stride)
@@ -77,6 +93,7 @@ static struct kc_conv_args with_defaults(const struct kc_conv_args *given, int k
 	a.stride = a.stride ? a.stride : stride;
 	a.dilation = a.dilation ? a.dilation : 1;
 	a.groups = a.groups ? a.groups : 1;
+	a.k_time = a.k_time ? a.k_time : 1;
 	return a;
 }
 
@@ -88,12 +105,11 @@ struct kc_tensor *kc_conv_args(struct kc_model *m, const char *name, struct kc_t
 	struct kc_param like = {.kind = KC_PARAM_CONV};
 
 	a.pad = a.pad == KC_NO_PAD ? 0 : a.pad ? a.pad : a.dilation * (a.k - 1) / 2;
-	square(&attr, &a);
 	KC_SCOPE(m->g, name) {
-		if (!check(m, x, &a))
+		if (!check(m, x, &a, true))
 			continue;
-		like.type = KC_TYPE(KC_REAL, a.out, x->type.dim[1] / a.groups, a.k, a.k);
-		like.fan = like.type.dim[1] * a.k * a.k;
+		window(&attr, &a, x->type.ndim - 2);
+		conv_weight(&like, x, &a);
 		x = kc_conv_op(m->g, x, weight(m, &a, &like, 0), bias(m, &a, like.fan), &attr);
 		x = kc_activate(m->g, x, a.act, a.slope);
 	}
@@ -109,9 +125,9 @@ struct kc_tensor *kc_deconv_args(struct kc_model *m, const char *name, struct kc
 	struct kc_param like = {.kind = KC_PARAM_DECONV, .stride = a.stride};
 
 	a.pad = a.pad == KC_NO_PAD ? 0 : a.pad ? a.pad : 1;
-	square(&attr, &a);
+	window(&attr, &a, 2);
 	KC_SCOPE(m->g, name) {
-		if (!check(m, x, &a))
+		if (!check(m, x, &a, false))
 			continue;
 		like.type = KC_TYPE(KC_REAL, x->type.dim[1], a.out / a.groups, a.k, a.k);
 		like.fan = like.type.dim[0] / a.groups * a.k * a.k / (a.stride * a.stride);

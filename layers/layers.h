@@ -120,6 +120,11 @@ struct kc_conv_args {
 	enum kc_act act;
 	float slope;            /* of KC_LEAKY */
 	bool spectral;          /* spectral norm: NAME.weight_orig, weight_u, weight_v */
+	/*
+	 * Of clips N, C, T, H, W, which only kc_conv takes: the kernel's length in time (default
+	 * 1) and its padding there, 0 by default.  stride, pad and dilation are those of H and W.
+	 */
+	int k_time, pad_time;
 };
 enum { KC_NO_PAD = -1 };
 /* Parameters NAME.weight and NAME.bias in the current scope. */

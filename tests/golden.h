@@ -85,7 +85,7 @@ void golden_number(struct golden_case *, const char *what, double got, double ex
 		   double allowed);
 /*
  * Every value of `low` against that of `full`: relative L2 distance; gradients "grad*.name" as
- * one vector.
+ * one vector, an input's gradient "dx" with three times the room.
  */
 void golden_distances(struct golden_case *, const struct golden_values *low,
 		      const struct golden_values *full, double allowed);

@@ -219,7 +219,12 @@ void golden_distances(struct golden_case *c, const struct golden_values *low,
 		error = distance(&low->v[i], v);
 		if (error > 0)
 			error /= fmax(length(v->v, v->n), 1e-2 * longest(full, v->name));
-		golden_number(c, v->name, error, 0, allowed);
+		/*
+		 * An input's gradient, element by element: each leaky relu that rounding turns
+		 * changes its part by most of it.  Discriminators are 0.12 off with their slope of
+		 * 0.2 and 0.011 with one of 0.99.
+		 */
+		golden_number(c, v->name, error, 0, strcmp(v->name, "dx") ? allowed : 3 * allowed);
 	}
 }
 

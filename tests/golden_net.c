@@ -1,10 +1,12 @@
-/* Networks that stand alone: siggraph17, eccv16, flownet2. */
+/* Networks that stand alone: siggraph17, eccv16, flownet2, discriminators. */
 #include "tests/golden.h"
 
+#include "losses/adversarial.h"
 #include "losses/classes.h"
 #include "losses/pixel.h"
 #include "models/eccv16.h"
 #include "models/flownet2.h"
+#include "models/patchgan.h"
 #include "models/siggraph17.h"
 #include "weights/formula.h"
 
@@ -229,14 +231,33 @@ static void build_siggraph17(struct net *n)
 	net_out(n, "loss", n->loss);
 }
 
+/* Statistics that the file has behind the training step. */
+static void net_statistics(struct net *n)
+{
+	for (int i = 0; i < n->m.n_updates; i++) {
+		const struct kc_update *u = &n->m.updates[i];
+		char name[NAME];
+
+		snprintf(name, sizeof name, "after.%s", u->param->name);
+		if (kc_st_find(n->st, name))
+			net_out(n, kc_scope_path(n->g, name), u->value);
+	}
+}
+
+static bool trains(const struct net *n)
+{
+	const char *mode = kc_st_meta(n->st, "mode");
+
+	return mode && !strcmp(mode, "train");
+}
+
 static void build_eccv16(struct net *n)
 {
 	struct kc_graph *g = n->g;
 	struct kc_tensor *lab = net_input(n, "lab"), *ab, *target;
-	const char *mode = kc_st_meta(n->st, "mode");
 	struct kc_eccv16 out;
 
-	n->m.train = mode && !strcmp(mode, "train");
+	n->m.train = trains(n);
 	out = kc_eccv16(&n->m, kc_slice(g, lab, 1, 0, 1, 1), NULL);
 	ab = kc_subsample(g, kc_scale(g, kc_slice(g, lab, 1, 1, 2, 1), 110), 4);
 	target = kc_soft_encode(g, ab);
@@ -247,14 +268,7 @@ static void build_eccv16(struct net *n)
 	net_out(n, "Z", target);
 	n->loss = kc_mean(g, kc_cross_entropy(g, out.logits, target));
 	net_out(n, "loss", n->loss);
-	for (int i = 0; i < n->m.n_updates; i++) {
-		const struct kc_update *u = &n->m.updates[i];
-		char name[NAME];
-
-		snprintf(name, sizeof name, "after.%s", u->param->name);
-		if (kc_st_find(n->st, name))
-			net_out(n, kc_scope_path(g, name), u->value);
-	}
+	net_statistics(n);
 }
 
 static void build_flownet2(struct net *n)
@@ -285,11 +299,52 @@ static void build_flownet2(struct net *n)
 	net_out(n, "flow", p.flow);
 }
 
+/* Scores that should be 1; the gradient of the input counts per element. */
+static void build_discriminator(struct net *n, const struct kc_patchgan_args *a)
+{
+	struct kc_tensor *x = net_input(n, "x"), *dx;
+
+	n->m.train = trains(n);
+	net_out(n, "y", kc_patchgan(&n->m, x, a).score);
+	n->loss = kc_lsgan(n->g, n->out[0].t, 1);
+	net_out(n, "loss", n->loss);
+	if (kc_grad(n->g, n->loss, NULL, &x, 1, &dx) < 0)
+		dx = missing(n);
+	net_out(n, "dx", kc_scale(n->g, dx, (double)kc_numel(&x->type)));
+	net_statistics(n);
+}
+
+static void build_nlayer_bn(struct net *n)
+{
+	build_discriminator(n, &(struct kc_patchgan_args){.norm = KC_PATCHGAN_BATCH});
+}
+
+static void build_nlayer_in(struct net *n)
+{
+	build_discriminator(n, &(struct kc_patchgan_args){.norm = KC_PATCHGAN_INSTANCE});
+}
+
+static void build_pixel_bn(struct net *n)
+{
+	build_discriminator(n, &(struct kc_patchgan_args){.kind = KC_PIXELGAN,
+							  .norm = KC_PATCHGAN_BATCH});
+}
+
+static void build_sn_patch(struct net *n)
+{
+	build_discriminator(n, &(struct kc_patchgan_args){.kind = KC_SN_PATCHGAN, .nf = 32,
+							  .n_layers = 2,
+							  .norm = KC_PATCHGAN_INSTANCE});
+}
+
 static const struct {
 	const char *name;
 	void (*build)(struct net *);
 } networks[] = {
 	{"siggraph17", build_siggraph17}, {"eccv16", build_eccv16}, {"flownet2", build_flownet2},
+	{"nlayer_bn_eval", build_nlayer_bn}, {"nlayer_bn_train", build_nlayer_bn},
+	{"nlayer_in", build_nlayer_in}, {"pixel_bn_train", build_pixel_bn},
+	{"sn_patch", build_sn_patch},
 };
 
 /* ---- running ---- */

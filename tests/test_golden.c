@@ -1,4 +1,5 @@
 /* The committed fixtures, and that the checker does refuse what is wrong. */
+#include "core/file.h"
 #include "tests/golden.h"
 #include "tests/test.h"
 
@@ -41,6 +42,31 @@ static void test_eccv16(void)
 {
 	check("golden/eccv16_eval.safetensors", GOLDEN_F32, "cpu");
 	check("golden/eccv16_train.safetensors", GOLDEN_F32, "cpu");
+}
+
+/* Not among the committed fixtures, which they would outgrow. */
+static void test_discriminators(void)
+{
+	static const char *const names[] = {"nlayer_bn_eval", "nlayer_bn_train", "nlayer_in",
+					    "pixel_bn_train", "sn_patch"};
+	struct kc_device device;
+	struct golden g = {.device = &device, .print = GOLDEN_PRINT_FAILURES};
+
+	if (!KC_CHECK_OK(test_device("cpu", &device)))
+		return;
+	for (size_t i = 0; i < KC_COUNT(names); i++) {
+		char *path = kc_format("../shared/golden/patchgan_%s.safetensors", names[i]);
+
+		KC_ASSERT(path);
+		for (g.mode = GOLDEN_F32; g.mode <= GOLDEN_BF16 && kc_file_exists(path); g.mode++)
+			golden_file(&g, path);
+		free(path);
+	}
+	kc_device_release(&device);
+	if (!g.passed && !g.failed)
+		kc_test_skip("the fixtures are not here");
+	else
+		KC_CHECK(g.passed == 15 && !g.failed);
 }
 
 static void test_tcvc_forward(void)
@@ -151,6 +177,7 @@ const struct kc_test kc_tests_golden[] = {
 	{"operators, bfloat16", test_ops_low},
 	{"siggraph17", test_siggraph17},
 	{"eccv16, evaluated and trained", test_eccv16},
+	{"discriminators", test_discriminators},
 	{"TCVC with FlowNet 2.0, forward", test_tcvc_forward},
 	{"TCVC with FlowNet 2.0, gradients", test_tcvc_grad},
 	{"TCVC, 20 training steps", test_tcvc_train},

@@ -197,6 +197,34 @@ static void test_scores(void)
 	close_graph();
 }
 
+/* The pairs by name, and what is logged with them. */
+static void test_pairs(void)
+{
+	double a[] = {2, 0.5}, b[] = {-3, 1};
+	struct kc_tensor *r, *f;
+
+	open_graph();
+	r = given(a, KC_TYPE(KC_REAL, 2));
+	f = given(b, KC_TYPE(KC_REAL, 2));
+	is(kc_gan_d(g, KC_GAN_VANILLA, r, f),
+	   (log1p(exp(-2)) + log1p(exp(-0.5)) + log1p(exp(-3)) + log1p(exp(1))) / 4);
+	is(kc_gan_g(g, KC_GAN_VANILLA, r, f), (log1p(exp(3)) + log1p(exp(-1))) / 2);
+	is(kc_gan_d(g, KC_GAN_LSGAN, r, f), ((1 + 0.25) / 2 + (9 + 1) / 2.0) / 2);
+	is(kc_gan_g(g, KC_GAN_LSGAN, r, f), 8);
+	is(kc_gan_d(g, KC_GAN_HINGE, r, f), 0.25 + 1);
+	is(kc_gan_g(g, KC_GAN_HINGE, r, f), 1);
+	is(kc_gan_d(g, KC_GAN_WGAN, r, f), -1 - 1.25);
+	is(kc_gan_g(g, KC_GAN_WGAN, r, f), 1);
+	is(kc_gan_d(g, KC_GAN_RALSGAN, r, f), (4 + 0.25) / 2 + (10.5625 + 0.5625) / 2);
+	is(kc_gan_g(g, KC_GAN_RALSGAN, r, f),
+	   (pow(-3 - 1.25 - 1, 2) + pow(1 - 1.25 - 1, 2)) / 2 +
+	   (pow(2 + 1 + 1, 2) + pow(0.5 + 1 + 1, 2)) / 2);
+	is(kc_gan_accuracy(g, r, f), 0.75);
+	is(kc_feature_match(g, (struct kc_tensor *[]){r, f}, (struct kc_tensor *[]){f, f}, 2),
+	   (5 + 0.5) / 2 / 2);
+	close_graph();
+}
+
 /* Scores y = sum x^2: the gradient is 2x, and the penalty's gradient must be finite at 0. */
 static void test_penalty(void)
 {
@@ -208,6 +236,7 @@ static void test_penalty(void)
 	x = given(a, KC_TYPE(KC_REAL, 2, 2, 1, 1));
 	p = kc_gradient_penalty(g, kc_sum(g, kc_square(g, x)), x, 10);
 	is(p.loss, 10 * (81 + 1) / 2.0);
+	is(kc_r1_penalty(g, kc_sum(g, kc_square(g, x)), x, 10), 5 * (100 + 0) / 2.0);
 	if (KC_CHECK_OK(kc_grad(g, p.loss, NULL, &x, 1, &grad)) && run(grad, out))
 		KC_CHECK(fabs(out[0] - 180 * 0.6) < 1e-9 && fabs(out[1] - 180 * 0.8) < 1e-9 &&
 			 out[2] == 0 && out[3] == 0);
@@ -223,6 +252,7 @@ const struct kc_test kc_tests_losses[] = {
 	{"factors for rare colours", test_rebalance},
 	{"rebalanced cross entropy leaves grey images out", test_rebalanced},
 	{"scores of discriminators", test_scores},
+	{"losses of generator and discriminator by name", test_pairs},
 	{"gradient penalty, differentiable at 0", test_penalty},
 	{0}
 };
