@@ -50,8 +50,10 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 	   $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp))
 CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
 # layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
-EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.cpp tests/emulator/*.cu \
-	    layers/cuda/*.cu))
+# What needs CUDA's libraries is left out; tests/emulator/device.c stands in for it.
+LIBRARY := $(patsubst %,layers/cuda/%.c,plugin libraries cudnn cublas nccl conv matmul)
+EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
+	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
 .DEFAULT_GOAL := all
@@ -74,6 +76,11 @@ $(BUILD)/emulated/%.cu.o: %.cu
 	$(if $(Q),@echo "  CXX $<")
 	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ \
 		-c $< -o $@
+
+$(BUILD)/emulated/%.c.o: %.c
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  CC  $<")
+	$(Q)$(CC) -Itests/emulator $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
 
 $(BUILD)/emulated/%.cpp.o: %.cpp
 	@mkdir -p $(@D)

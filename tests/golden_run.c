@@ -1,6 +1,7 @@
 #include "tests/golden_run.h"
 
 #include "layers/cpu/cpu.h"
+#include "layers/devices.h"
 
 #include <string.h>
 
@@ -52,7 +53,9 @@ int test_device(const char *name, struct kc_device *device)
 		kc_device_reference(device);
 	else if (!strcmp(name, "cpu"))
 		return kc_device_cpu(device, 0);
+	else if (!strncmp(name, "cuda", 4))
+		return kc_device_open(device, &(struct kc_device_choice){.name = name});
 	else
-		return KC_FAIL(KC_ENOENT, "no device \"%s\" (reference, cpu)", name);
+		return KC_FAIL(KC_ENOENT, "no device \"%s\" (reference, cpu, cuda:N)", name);
 	return 0;
 }
