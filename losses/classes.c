@@ -10,13 +10,26 @@ struct kc_tensor *kc_cross_entropy(struct kc_graph *g, struct kc_tensor *logits,
 	return kc_scale(g, kc_sum_axis(g, p, 1), -1);
 }
 
-struct kc_tensor *kc_loss_hard_ce(struct kc_graph *g, struct kc_tensor *logits,
-				  struct kc_tensor *index)
+/* log softmax(logits) at the right class. */
+static struct kc_tensor *log_right(struct kc_graph *g, struct kc_tensor *logits,
+				   struct kc_tensor *index)
 {
 	const int64_t *d = logits->type.dim;
 	struct kc_tensor *at = kc_reshape(g, index, 4, (int64_t[]){d[0], 1, d[2], d[3]});
 
-	return kc_scale(g, kc_mean(g, kc_take(g, kc_log_softmax(g, logits, 1), at, 1)), -1);
+	return kc_take(g, kc_log_softmax(g, logits, 1), at, 1);
+}
+
+struct kc_tensor *kc_hard_cross_entropy(struct kc_graph *g, struct kc_tensor *logits,
+					struct kc_tensor *index)
+{
+	return kc_scale(g, log_right(g, logits, index), -1);
+}
+
+struct kc_tensor *kc_loss_hard_ce(struct kc_graph *g, struct kc_tensor *logits,
+				  struct kc_tensor *index)
+{
+	return kc_scale(g, kc_mean(g, log_right(g, logits, index)), -1);
 }
 
 void kc_rebalance(const double *prior, int n, double lambda, double alpha, double *v)

@@ -15,7 +15,10 @@
 struct kc_tensor *kc_cross_entropy(struct kc_graph *, struct kc_tensor *logits,
 				   struct kc_tensor *target);
 
-/* Mean over pixels of -log softmax(logits) at the right class: index [N,H,W] of int32. */
+/* -log softmax(logits) at the right class: index [N,H,W] of int32, to [N,1,H,W]. */
+struct kc_tensor *kc_hard_cross_entropy(struct kc_graph *, struct kc_tensor *logits,
+					struct kc_tensor *index);
+/* Its mean over pixels. */
 struct kc_tensor *kc_loss_hard_ce(struct kc_graph *, struct kc_tensor *logits,
 				  struct kc_tensor *index);
 

@@ -82,3 +82,19 @@ int kc_hints_draw(const struct kc_hint_args *a, uint64_t seed, uint64_t sample, 
 	}
 	return n;
 }
+
+bool kc_hints_grey(const float *ab, size_t pixels, double least)
+{
+	double sum = 0;
+
+	for (int c = 0; c < 2; c++) {
+		float low = ab[c], high = ab[c];
+
+		for (size_t i = 1; i < pixels; i++) {
+			low = KC_MIN(low, ab[2 * i + (size_t)c]);
+			high = KC_MAX(high, ab[2 * i + (size_t)c]);
+		}
+		sum += (double)high - low;
+	}
+	return sum < least;
+}

@@ -31,4 +31,11 @@ extern const struct kc_hint_args kc_hints_published;
 int kc_hints_draw(const struct kc_hint_args *, uint64_t seed, uint64_t sample, const float *ab,
 		  int h, int w, float *hint, float *mask);
 
+/*
+ * Whether an image is too grey to learn colour from: the ranges (largest less smallest value) of
+ * a and of b sum to less than `least`.  ab: [pixels][2]; least in the same unit, 5 / 110 of
+ * ab / 110 as published.
+ */
+bool kc_hints_grey(const float *ab, size_t pixels, double least);
+
 #endif

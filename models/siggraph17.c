@@ -48,6 +48,58 @@ static struct kc_tensor *input(struct kc_graph *g, struct kc_tensor *l,
 	return KC_CONCAT(g, 1, l, hint, mask);
 }
 
+/* One kind of global hint as 512 channels. */
+static struct kc_tensor *told(struct kc_model *m, const char *name, struct kc_tensor *x, int64_t n,
+			      int64_t channels, int out)
+{
+	if (!x)
+		x = kc_fill(m->g, 0, KC_TYPE(KC_REAL, n, channels, 1, 1));
+	return kc_conv(m, name, x, .out = out, .k = 1);
+}
+
+/* What the global hints add to every pixel of block 4: [N,512,1,1]. */
+static struct kc_tensor *global_branch(struct kc_model *m, const struct kc_siggraph17_args *a,
+				       int64_t n, int out)
+{
+	struct kc_tensor *x = told(m, "global_hist.0", a->histogram, n, KC_BINS + 1, out);
+	char layer[12];
+
+	x = kc_relu(m->g, kc_add(m->g, x, told(m, "global_sat.0", a->saturation, n, 2, out)));
+	KC_SCOPE(m->g, "global") {
+		x = kc_batch_norm(m, "1", x);
+		for (int i = 2; i <= 8; i += 3) {
+			snprintf(layer, sizeof layer, "%d", i);
+			x = kc_conv(m, layer, x, .out = out, .k = 1, .act = KC_RELU);
+			snprintf(layer, sizeof layer, "%d", i + 2);
+			x = kc_batch_norm(m, layer, x);
+		}
+	}
+	return x;
+}
+
+enum { FIRST_PROJECTED = 3, LAST_PROJECTED = 8 };
+
+/* conv[i]: block i's output; only 3 and 8 have a quarter of the frame's size already. */
+static struct kc_tensor *distribution(struct kc_model *m, struct kc_tensor *const *conv, int out)
+{
+	struct kc_tensor *sum = NULL, *x;
+	char layer[12];
+
+	KC_SCOPE(m->g, "dist") {
+		for (int i = FIRST_PROJECTED; i <= LAST_PROJECTED; i++) {
+			snprintf(layer, sizeof layer, "conv%d", i);
+			x = kc_stop(m->g, conv[i]);
+			if (i == FIRST_PROJECTED || i == LAST_PROJECTED)
+				x = kc_conv(m, layer, x, .out = out);
+			else
+				x = kc_deconv(m, layer, x, .out = out);
+			sum = sum ? kc_add(m->g, sum, x) : x;
+		}
+		sum = kc_conv(m, "out", kc_relu(m->g, sum), .out = KC_BINS, .k = 1);
+	}
+	return sum;
+}
+
 struct kc_tensor *kc_siggraph17_out(struct kc_model *m, struct kc_tensor *feature)
 {
 	return kc_conv(m, "model_out.0", feature, .out = 2, .k = 1, .act = KC_TANH);
@@ -75,33 +127,38 @@ struct kc_siggraph17 kc_siggraph17(struct kc_model *m, struct kc_tensor *l,
 	struct kc_graph *g = m->g;
 	int c64 = kc_width(a->width, 64), c128 = kc_width(a->width, 128);
 	int c256 = kc_width(a->width, 256), c512 = kc_width(a->width, 512);
-	struct kc_tensor *x, *conv1, *conv2, *conv3, *conv8;
-	struct kc_siggraph17 out;
+	int classes = a->classes ? a->classes : KC_SIGGRAPH17_CLASSES;
+	struct kc_tensor *x, *conv[LAST_PROJECTED + 1];
+	struct kc_siggraph17 out = {0};
 
 	if (!sides_fit(g, l)) {
 		x = kc_graph_fail(g, "siggraph17: no input");
-		return (struct kc_siggraph17){x, x, x};
+		return (struct kc_siggraph17){x, x, x, x};
 	}
-	conv1 = block(m, "model1", input(g, l, a), 2, 0, c64, 1);
-	conv2 = block(m, "model2", kc_subsample(g, conv1, 2), 2, 0, c128, 1);
-	conv3 = block(m, "model3", kc_subsample(g, conv2, 2), 3, 0, c256, 1);
-	x = block(m, "model4", kc_subsample(g, conv3, 2), 3, 0, c512, 1);
-	x = block(m, "model5", x, 3, 0, c512, 2);
-	x = block(m, "model6", x, 3, 0, c512, 2);
-	x = block(m, "model7", x, 3, 0, c512, 1);
-	x = up(m, "model8up.0", x, "model3short8.0", conv3, c256);
-	conv8 = block(m, "model8", x, 2, 1, c256, 1);
+	conv[1] = block(m, "model1", input(g, l, a), 2, 0, c64, 1);
+	conv[2] = block(m, "model2", kc_subsample(g, conv[1], 2), 2, 0, c128, 1);
+	conv[3] = block(m, "model3", kc_subsample(g, conv[2], 2), 3, 0, c256, 1);
+	conv[4] = block(m, "model4", kc_subsample(g, conv[3], 2), 3, 0, c512, 1);
+	if (a->global_hints)
+		conv[4] = kc_add(g, conv[4], global_branch(m, a, l->type.dim[0], c512));
+	conv[5] = block(m, "model5", conv[4], 3, 0, c512, 2);
+	conv[6] = block(m, "model6", conv[5], 3, 0, c512, 2);
+	conv[7] = block(m, "model7", conv[6], 3, 0, c512, 1);
+	x = up(m, "model8up.0", conv[7], "model3short8.0", conv[3], c256);
+	conv[8] = block(m, "model8", x, 2, 1, c256, 1);
 
-	x = a->route == KC_ROUTE_COLOUR ? kc_stop(g, conv8) : conv8;
-	out.logits = kc_conv(m, "model_class.0", x, .out = KC_SIGGRAPH17_CLASSES, .k = 1);
+	x = a->route == KC_ROUTE_COLOUR ? kc_stop(g, conv[8]) : conv[8];
+	out.logits = kc_conv(m, "model_class.0", x, .out = classes, .k = 1);
+	if (a->distribution)
+		out.distribution = distribution(m, conv, kc_width(a->width, 384));
 	if (a->route == KC_ROUTE_CLASSES) {
-		conv1 = kc_stop(g, conv1);
-		conv2 = kc_stop(g, conv2);
-		conv8 = kc_stop(g, conv8);
+		conv[1] = kc_stop(g, conv[1]);
+		conv[2] = kc_stop(g, conv[2]);
+		conv[8] = kc_stop(g, conv[8]);
 	}
-	x = up(m, "model9up.0", conv8, "model2short9.0", conv2, c128);
+	x = up(m, "model9up.0", conv[8], "model2short9.0", conv[2], c128);
 	x = block(m, "model9", x, 1, 1, c128, 1);
-	x = up(m, "model10up.0", x, "model1short10.0", conv1, c128);
+	x = up(m, "model10up.0", x, "model1short10.0", conv[1], c128);
 	out.feature = kc_conv(m, "model10.1", x, .out = c128, .act = KC_LEAKY, .slope = 0.2f);
 	out.ab = kc_siggraph17_out(m, out.feature);
 	return out;
