@@ -362,7 +362,8 @@ static char *result_folder(const struct work *w)
 
 static int colorize_clip(struct work *w)
 {
-	const struct kc_colorizer_clip clip = {w->clip->n, read_frame, find_flows, write_frame, w};
+	const struct kc_colorizer_clip clip = {.frames = w->clip->n, .source = read_frame,
+					       .flows = find_flows, .sink = write_frame, .own = w};
 	struct kc_colorizer_count count = {0};
 	int rc;
 

@@ -66,6 +66,8 @@ void kc_colorizer_close(struct kc_colorizer *c)
 	kc_colorizer_free_plans(c);
 	if (c->own_params)
 		kc_params_free(c->params);
+	free(c->hint);
+	free(c->mask);
 	free(c);
 }
 
@@ -292,8 +294,7 @@ static int colorize_anchor(struct run *r, int64_t frame, float *ab, float *featu
 
 	KC_TRY(need(r, frame));
 	KC_TRY(kc_colorizer_anchor(r->c, &a));
-	b = real_buf(seen_at(r, frame)->l, a->l);
-	KC_TRY(kc_plan_feed(a->plan, a->l, &b));
+	KC_TRY(kc_colorizer_feed_anchor(r->c, a->plan, r->clip, frame, seen_at(r, frame)->l));
 	KC_TRY(kc_plan_run(a->plan));
 	r->count.anchors++;
 	b = real_buf(ab, a->ab);

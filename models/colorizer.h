@@ -19,6 +19,7 @@
 #define KC_MODELS_COLORIZER_H
 
 #include "core/plan.h"
+#include "models/suggest.h"
 #include "models/tcvc.h"
 
 enum kc_colorizer_network {
@@ -35,7 +36,10 @@ struct kc_colorizer_args {
 	int n_intervals;                        /* 2: the mean of both results; 0 counts as 1 */
 	int size;               /* of the networks' input, a multiple of 8; 0: 256 */
 	double width;           /* models/width.h */
-	double mask_cent;       /* of KC_COLORIZE_FRAMES: see models/siggraph17.h */
+	double mask_cent;       /* of siggraph17, also as TCVC's: see models/siggraph17.h */
+	bool global_hints, distribution;        /* of KC_COLORIZE_FRAMES: parts of siggraph17 */
+	int classes;            /* of KC_COLORIZE_FRAMES, of the class head; 0: 529 */
+	bool hints;             /* anchors take hints; not of KC_COLORIZE_BINS */
 	double temperature;     /* of KC_COLORIZE_BINS: see models/eccv16.h */
 	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by callback */
 	bool low;               /* bf16 where operators allow it */
@@ -67,6 +71,12 @@ struct kc_colorizer_clip {
 	 */
 	int (*flows)(void *own, const uint8_t *grey, int size, const struct kc_pair *pairs, int n,
 		     float *flow);
+	/*
+	 * Hints of an anchor frame on the size x size pixels that the networks see: hint [..][2],
+	 * ab / 110, and mask, 1 where there is one; both come as zeros.  NULL: there are none, and
+	 * there must be none without args.hints.
+	 */
+	int (*hints)(void *own, int64_t frame, int size, float *hint, float *mask);
 	/* Results come in order, each once. */
 	int (*sink)(void *own, int64_t frame, const struct kc_picture *);
 	void *own;
@@ -89,6 +99,21 @@ struct kc_params *kc_colorizer_params(struct kc_colorizer *);
 /* KC_EFORMAT: no frame could be read.  count may be NULL. */
 int kc_colorizer_run(struct kc_colorizer *, const struct kc_colorizer_clip *,
 		     struct kc_colorizer_count *count);
+
+/*
+ * Global hints (models/global.h) for every frame from now on; NULL: that one is not told.
+ * KC_ECONFIG: without args.global_hints.
+ */
+int kc_colorizer_tell(struct kc_colorizer *, const float *histogram, const float *saturation);
+
+/*
+ * The likeliest colours of a pixel of one frame (an anchor), hints considered: from the
+ * distribution head if there is one, else from the classes (models/suggest.h).  x, y: pixels of
+ * the frame.  Fills out with up to `most`, the most probable first, and returns how many.
+ * KC_EINVAL: outside of the frame or clip; KC_EIO: the frame cannot be read.
+ */
+int kc_colorizer_suggest(struct kc_colorizer *, const struct kc_colorizer_clip *, int64_t frame,
+			 int x, int y, struct kc_suggestion *out, int most);
 
 /*
  * Builds the plans for clips of so many frames of that size; runs nothing.  Tells the bytes of

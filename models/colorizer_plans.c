@@ -17,6 +17,7 @@ static struct kc_tcvc_args tcvc_args(const struct kc_colorizer *c, int frames)
 	int64_t per_call = FLOW_PIXELS / ((int64_t)c->args.size * c->args.size);
 
 	return (struct kc_tcvc_args){.frames = frames, .width = c->args.width,
+				     .mask_cent = c->args.mask_cent,
 				     .pairs_per_call = (int)KC_MAX(per_call, INT64_C(1))};
 }
 
@@ -35,28 +36,65 @@ static int plan(struct kc_colorizer *c, struct kc_plan **p, struct kc_graph *g,
 
 /* ---- anchors ---- */
 
+static void anchor_inputs(struct kc_colorizer *c, struct kc_anchor_plan *a)
+{
+	a->l = kc_input(a->graph, "luma", planes(c, 1, 1));
+	if (c->args.hints) {
+		a->hint = kc_input(a->graph, "hint", planes(c, 1, 2));
+		a->mask = kc_input(a->graph, "mask", planes(c, 1, 1));
+	}
+	if (c->args.global_hints) {
+		a->histogram = kc_input(a->graph, "histogram",
+					KC_TYPE(KC_REAL, 1, KC_GLOBAL_HISTOGRAM, 1, 1));
+		a->saturation = kc_input(a->graph, "saturation",
+					 KC_TYPE(KC_REAL, 1, KC_GLOBAL_SATURATION, 1, 1));
+	}
+}
+
+static struct kc_siggraph17 single_frame(struct kc_colorizer *c, struct kc_model *m,
+					 const struct kc_anchor_plan *a)
+{
+	return kc_siggraph17(m, a->l, &(struct kc_siggraph17_args){
+		.hint = a->hint,
+		.mask = a->mask,
+		.mask_cent = c->args.mask_cent,
+		.width = c->args.width,
+		.global_hints = c->args.global_hints,
+		.histogram = a->histogram,
+		.saturation = a->saturation,
+		.distribution = c->args.distribution,
+		.classes = c->args.classes,
+	});
+}
+
 static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 {
-	struct kc_siggraph17_args single = {.width = c->args.width, .mask_cent = c->args.mask_cent};
-	struct kc_eccv16_args bins = {.temperature = c->args.temperature, .width = c->args.width};
+	const struct kc_eccv16_args bins = {.temperature = c->args.temperature,
+					    .width = c->args.width};
 	struct kc_tcvc_args args = tcvc_args(c, 1);
-	struct kc_siggraph17 out;
+	struct kc_siggraph17 out = {0};
 	struct kc_model m;
 
 	a->graph = kc_graph_new(&kc_layers);
 	if (!a->graph)
 		return KC_ENOMEM;
 	m = model_of(c, a->graph);
-	a->l = kc_input(a->graph, "luma", planes(c, 1, 1));
+	anchor_inputs(c, a);
 	if (c->args.network == KC_COLORIZE_TCVC) {
+		args.hint = a->hint;
+		args.mask = a->mask;
 		out = kc_tcvc_anchors(&m, a->l, &args);
 		a->feature = out.feature;
 	} else if (c->args.network == KC_COLORIZE_FRAMES) {
-		out = kc_siggraph17(&m, a->l, &single);
+		out = single_frame(c, &m, a);
 	} else {
-		out.ab = kc_eccv16(&m, a->l, &bins).ab;
+		struct kc_eccv16 classes = kc_eccv16(&m, a->l, &bins);
+
+		out.ab = classes.ab;
+		out.logits = classes.logits;
 	}
 	a->ab = out.ab;
+	a->logits = out.distribution ? out.distribution : out.logits;
 	kc_model_release(&m);
 	return kc_graph_status(a->graph);
 }
@@ -68,6 +106,13 @@ int kc_colorizer_anchor(struct kc_colorizer *c, struct kc_anchor_plan **out)
 
 	*out = a;
 	return a->plan ? 0 : plan(c, &a->plan, a->graph, fetch, a->feature ? 2 : 1, c->args.low);
+}
+
+int kc_colorizer_suggest_plan(struct kc_colorizer *c, struct kc_anchor_plan **out)
+{
+	struct kc_anchor_plan *a = *out = &c->anchor;
+
+	return a->suggest ? 0 : plan(c, &a->suggest, a->graph, &a->logits, 1, c->args.low);
 }
 
 /* ---- windows ---- */
@@ -212,6 +257,17 @@ int kc_colorizer_colour(struct kc_colorizer *c, int width, int height, struct kc
 
 /* ---- the whole ---- */
 
+static int alloc_hints(struct kc_colorizer *c)
+{
+	size_t pixels = (size_t)c->args.size * (size_t)c->args.size;
+
+	if (!c->args.hints)
+		return 0;
+	c->hint = kc_calloc(2 * pixels, sizeof *c->hint);
+	c->mask = kc_calloc(pixels, sizeof *c->mask);
+	return c->hint && c->mask ? 0 : KC_ENOMEM;
+}
+
 int kc_colorizer_build(struct kc_colorizer *c)
 {
 	struct kc_window_plan shortest = {0};
@@ -223,7 +279,7 @@ int kc_colorizer_build(struct kc_colorizer *c)
 	window_release(&shortest);
 	if (!rc && c->own_params)
 		rc = kc_params_alloc(c->params, false, false);
-	return rc;
+	return rc < 0 ? rc : alloc_hints(c);
 }
 
 void kc_colorizer_free_plans(struct kc_colorizer *c)
@@ -233,5 +289,6 @@ void kc_colorizer_free_plans(struct kc_colorizer *c)
 	for (int i = 0; i < KC_COLOUR_PLANS; i++)
 		colour_release(&c->colour[i]);
 	kc_plan_free(c->anchor.plan);
+	kc_plan_free(c->anchor.suggest);
 	kc_graph_free(c->anchor.graph);
 }

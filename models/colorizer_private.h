@@ -3,12 +3,18 @@
 #define KC_MODELS_COLORIZER_PRIVATE_H
 
 #include "models/colorizer.h"
+#include "models/global.h"
 
 /* The keyframe network on one frame. */
 struct kc_anchor_plan {
 	struct kc_graph *graph;
 	struct kc_plan *plan;
 	struct kc_tensor *l, *ab, *feature;     /* feature: NULL without propagation */
+	struct kc_tensor *hint, *mask;          /* NULL without args.hints */
+	struct kc_tensor *histogram, *saturation;       /* NULL without args.global_hints */
+	/* What suggestions come from, in a plan of its own. */
+	struct kc_tensor *logits;
+	struct kc_plan *suggest;
 };
 
 /* Colour of the frames between two anchors. */
@@ -40,6 +46,8 @@ struct kc_colorizer {
 	struct kc_window_plan window[KC_WINDOW_PLANS];
 	struct kc_colour_plan colour[KC_COLOUR_PLANS];
 	int next_window, next_colour;
+	float histogram[KC_GLOBAL_HISTOGRAM], saturation[KC_GLOBAL_SATURATION];
+	float *hint, *mask;                     /* of one anchor; NULL without args.hints */
 };
 
 /* Builds graphs; lays out an own store. */
@@ -48,6 +56,11 @@ void kc_colorizer_free_plans(struct kc_colorizer *);
 
 /* Plans that are built when they are first asked for; owned by the colorizer. */
 int kc_colorizer_anchor(struct kc_colorizer *, struct kc_anchor_plan **);
+/* The same graph, to its logits. */
+int kc_colorizer_suggest_plan(struct kc_colorizer *, struct kc_anchor_plan **);
+/* Everything that an anchor is computed from; l: size x size. */
+int kc_colorizer_feed_anchor(struct kc_colorizer *, struct kc_plan *,
+			     const struct kc_colorizer_clip *, int64_t frame, float *l);
 int kc_colorizer_window(struct kc_colorizer *, int frames, struct kc_window_plan **);
 int kc_colorizer_colour(struct kc_colorizer *, int width, int height, struct kc_colour_plan **);
 

@@ -119,13 +119,15 @@ struct kc_tensor *kc_tcvc_flows(struct kc_model *m, struct kc_tensor *l,
 struct kc_siggraph17 kc_tcvc_anchors(struct kc_model *m, struct kc_tensor *l,
 				     const struct kc_tcvc_args *a)
 {
+	const struct kc_siggraph17_args args = {.hint = a->hint, .mask = a->mask,
+						.mask_cent = a->mask_cent, .width = a->width};
 	struct kc_siggraph17 anchors = {0};
 	bool frozen = m->frozen, train = m->train;
 
 	m->frozen = frozen || !a->train_anchors;
 	m->train = false;
 	KC_SCOPE(m->g, "fea_key")
-		anchors = kc_siggraph17(m, l, &(struct kc_siggraph17_args){.width = a->width});
+		anchors = kc_siggraph17(m, l, &args);
 	m->frozen = frozen;
 	m->train = train;
 	return anchors;

@@ -33,6 +33,8 @@ struct kc_tcvc_args {
 	struct kc_tensor *flows;        /* [pairs * N,2,H,W]; NULL: FlowNet 2.0 is part of it */
 	int pairs_per_call;             /* of FlowNet 2.0: bounds the memory; 0 for all at once */
 	double width;                   /* models/width.h; not of FlowNet 2.0 */
+	double mask_cent;               /* of siggraph17, as it was trained */
+	struct kc_tensor *hint, *mask;  /* of anchors, as models/siggraph17.h says; or NULL */
 	bool train_anchors;             /* siggraph17 is trained as well */
 };
 

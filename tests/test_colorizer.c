@@ -130,7 +130,8 @@ static void fixture_close(struct fixture *f)
 
 static struct kc_colorizer_count colorize(struct fixture *f, struct clip *c)
 {
-	const struct kc_colorizer_clip in = {c->frames, source, flows, sink, c};
+	const struct kc_colorizer_clip in = {.frames = c->frames, .source = source,
+					     .flows = flows, .sink = sink, .own = c};
 	struct kc_colorizer_count count = {0};
 
 	c->sunk = 0;
@@ -388,7 +389,9 @@ static void test_damaged(void)
 		c.damaged = ~0u;
 		KC_CHECK_ERR(kc_colorizer_run(
 				     f.colorizer,
-				     &(struct kc_colorizer_clip){c.frames, source, flows, sink, &c},
+				     &(struct kc_colorizer_clip){.frames = c.frames, .source = source,
+								 .flows = flows, .sink = sink,
+								 .own = &c},
 				     NULL),
 			     KC_EFORMAT, "none of the 9");
 	}
@@ -408,7 +411,8 @@ static void test_frames_alone(void)
 
 	clip_open(&c, 4, 30, 20);
 	if (open_with(&f, &args)) {
-		const struct kc_colorizer_clip in = {c.frames, source, NULL, sink, &c};
+		const struct kc_colorizer_clip in = {.frames = c.frames, .source = source,
+						     .sink = sink, .own = &c};
 		uint8_t *own = kc_alloc(4 * bytes(&c));
 
 		count = colorize(&f, &c);

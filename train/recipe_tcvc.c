@@ -78,6 +78,7 @@ static int tcvc_build(struct kc_training *t)
 				    .n_steps = n,
 				    .pairs_per_call = (int)(batch * per_call),
 				    .width = c->network.width,
+				    .mask_cent = c->network.mask_cent,
 				    .train_anchors = c->network.train_key_net};
 	struct kc_tensor *l, *truth;
 	struct kc_tcvc out;
