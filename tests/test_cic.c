@@ -366,7 +366,8 @@ static struct scores colorize(struct kc_run *r)
 					       .width = r->config->network.width,
 					       .temperature = r->config->network.temperature};
 	struct kc_image image = {0};
-	const struct kc_colorizer_clip clip = {COLOURS, take_truth, NULL, score, &image};
+	const struct kc_colorizer_clip clip = {.frames = COLOURS, .source = take_truth,
+					       .sink = score, .own = &image};
 	struct scores s = {0};
 	struct kc_colorizer *c;
 

@@ -5,13 +5,15 @@
 
 #include <stdlib.h>
 
-/* One factor per bin; they live as long as the plan. */
+/* They live as long as the plan. */
 static int fill_factors(struct kc_training *t)
 {
 	const struct kc_config_classes *c = &t->config->classes;
 	double prior[KC_BINS];
 	int rc;
 
+	if (t->factors)
+		return 0;
 	t->factors = kc_calloc(KC_BINS, sizeof *t->factors);
 	if (!t->factors)
 		return KC_ENOMEM;
@@ -28,17 +30,22 @@ static int fill_factors(struct kc_training *t)
 	return 0;
 }
 
+int kc_training_factors(struct kc_training *t, struct kc_tensor **out)
+{
+	KC_TRY(fill_factors(t));
+	*out = kc_constant(t->graph, t->factors, KC_TYPE(KC_REAL, KC_BINS));
+	return 0;
+}
+
 int kc_training_classes(struct kc_training *t, struct kc_tensor *logits, struct kc_tensor *ab,
 			double weight)
 {
 	struct kc_graph *g = t->graph;
 	struct kc_tensor *truth = kc_scale(g, kc_subsample(g, ab, 4), 110);
 
-	KC_TRY(fill_factors(t));
-	kc_training_term(t, "l_class",
-			 kc_loss_rebalanced(g, logits, truth,
-					    kc_constant(g, t->factors, KC_TYPE(KC_REAL, KC_BINS)))
-				 .loss,
-			 weight);
+	struct kc_tensor *factors;
+
+	KC_TRY(kc_training_factors(t, &factors));
+	kc_training_term(t, "l_class", kc_loss_rebalanced(g, logits, truth, factors).loss, weight);
 	return 0;
 }

@@ -27,6 +27,8 @@ enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD
 enum kc_criterion { KC_CRITERION_L1, KC_CRITERION_MSE, KC_CRITERION_SMOOTH_L1,
 		    KC_CRITERION_CHARBONNIER };
 enum kc_reg_loss { KC_REG_L1, KC_REG_HUBER };
+enum kc_class_bins { KC_CLASS_HARD_529, KC_CLASS_SOFT_313 };
+enum kc_hint_place { KC_HINT_NORMAL, KC_HINT_UNIFORM };
 enum kc_nan_policy { KC_NAN_SKIP, KC_NAN_ROLLBACK, KC_NAN_STOP };
 
 /* Members of type int64_t with an enum in their comment hold its values. */
@@ -57,6 +59,8 @@ struct kc_config_network {
 	int64_t initial;                /* enum kc_initial */
 	double mask_cent;               /* subtracted from the hint mask */
 	double temperature;             /* of eccv16's annealed mean */
+	bool global_hints, distribution; /* parts of siggraph17 */
+	int64_t class_bins;             /* enum kc_class_bins, of siggraph17 */
 };
 
 struct kc_config_path {
@@ -85,6 +89,11 @@ struct kc_config_loss {
 
 struct kc_config_idc {
 	double hint_p;                  /* parameter of the geometric number of hints; 1: none */
+	int64_t hint_count;             /* above 0: so many hints in every image */
+	int64_t hint_place;             /* enum kc_hint_place */
+	double hint_reveal;             /* probability that all of an image is a hint */
+	double drop_grey;               /* Lab units; below them an image has no loss; 0: off */
+	double dist_weight;             /* of the distribution head's loss */
 	double class_weight, reg_weight;
 	bool classification;            /* which loss trains the trunk */
 	int64_t reg_loss;               /* enum kc_reg_loss */

@@ -5,6 +5,7 @@
 
 #define AT(member) offsetof(struct kc_config, member)
 #define R KC_OPT_RESULT
+#define LATER (KC_OPT_RESULT | KC_OPT_LATER)
 
 /* key, member, default[, bounds or choices][, flags, unit], help */
 #define BOOL(k, m, d, f, h) {k, KC_OPT_BOOL, AT(m), d, 0, 0, f, NULL, NULL, h},
@@ -86,9 +87,15 @@ ENUM("network_G.init", network.initial, "pretrained", "pretrained|formula|random
      "frozen networks from their files, or filled by formula or at random without files")
 REAL("network_G.mask_cent", network.mask_cent, "0", 0, 1, R,
      "subtracted from the mask of hints: 0 for siggraph17-df00044c, 0.5 for colorization-pytorch")
-REAL("network_G.temperature", network.temperature, "0.38", 0.01, 1, R,
+REAL("network_G.temperature", network.temperature, "0.38", 0.01, 1, LATER,
      "eccv16: divides the logits in the annealed mean; 0.38 for weights trained here, 1 for "
      "colorization_release_v2-9b330a0b, which contains it")
+BOOL("network_G.global_hints", network.global_hints, "false", LATER,
+     "siggraph17 is told the histogram and the mean saturation of half of the images")
+BOOL("network_G.distribution", network.distribution, "false", LATER,
+     "siggraph17 has the head of 313 bins that colours are suggested from")
+ENUM("network_G.cls_bins", network.class_bins, "529", "529|313-soft", LATER,
+     "classes of siggraph17: the nearest of 529, or the soft encoding in 313, rebalanced")
 UNUSED("network_G.nf", KC_OPT_INT, NULL, "the authors' code does not use it")
 UNUSED("network_G.N_RBs", KC_OPT_INT, NULL, "the authors' code does not use it")
 UNUSED("network_G.dataset", KC_OPT_TEXT, NULL, "the authors' code does not use it")
@@ -134,6 +141,8 @@ REAL("train.pct_start", schedule.peak_at, "0.3", 0, 1, R,
 REAL("train.div_factor", schedule.div_start, "25", 1, INFINITY, R, "OneCycleLR: lr_G / first rate")
 REAL("train.final_div_factor", schedule.div_end, "1e4", 1, INFINITY, R,
      "OneCycleLR: first / last rate")
+INT("train.lr_decay_every", schedule.decay_every, "1", 1, 1e12, LATER, "iterations",
+    "LinearLR: between changes of the rate, which are once per epoch in colorization-pytorch")
 ENUM("train.optimizer", optimizer.kind, "adam", "adam|adamw|sgd", R, "update rule")
 REAL("train.momentum", optimizer.momentum, "0.9", 0, 1, R, "of sgd")
 REAL("train.beta1", optimizer.beta1, "0.9", 0, 1, R, "of adam and adamw")
@@ -159,19 +168,29 @@ REAL("train.srl_alpha", loss.srl_alpha, "50", 0, INFINITY, R,
      "self-regularization: how fast trust falls with the warping error of luma")
 REAL("train.hint_p", idc.hint_p, "0.125", 0.001, 1, R,
      "idc: the number of hints is geometric with this parameter; 1: none")
+INT("train.hint_count", idc.hint_count, "0", 0, 10000, LATER, "hints",
+    "idc: in every image; 0: a number drawn with hint_p")
+ENUM("train.hint_place", idc.hint_place, "normal", "normal|uniform", LATER,
+     "idc: where hints lie, around the centre or anywhere")
+REAL("train.hint_reveal", idc.hint_reveal, "0", 0, 1, LATER,
+     "idc: share of the images all of whose colour is a hint; 0.01 in the paper")
+REAL("train.drop_grey", idc.drop_grey, "0", 0, 440, LATER,
+     "idc: images whose ranges of a and b sum to less have no loss; 5 as published, 0: none")
+REAL("train.dist_weight", idc.dist_weight, "1", 0, INFINITY, LATER,
+     "idc: weight of the loss of the head of network_G.distribution, which trains that head alone")
 REAL("train.lambda_A", idc.class_weight, "1", 0, INFINITY, R,
      "idc: weight of the classification loss")
 REAL("train.reg_weight", idc.reg_weight, "10", 0, INFINITY, R, "idc: weight of the regression loss")
 BOOL("train.classification", idc.classification, "false", R,
      "idc: the classification loss trains the trunk, not the regression loss")
 ENUM("train.reg_loss", idc.reg_loss, "l1", "l1|huber", R, "idc: regression loss")
-BOOL("train.rebalance", classes.rebalance, "true", R,
+BOOL("train.rebalance", classes.rebalance, "true", LATER,
      "class loss over 313 bins: rare colours count more, by train.prior")
-TEXT("train.prior", classes.prior, "~", R,
+TEXT("train.prior", classes.prior, "~", LATER,
      "class loss over 313 bins: how common the bins are, a file of pack --prior")
-REAL("train.rebalance_lambda", classes.lambda, "0.5", 0, 1, R,
+REAL("train.rebalance_lambda", classes.lambda, "0.5", 0, 1, LATER,
      "share of the uniform distribution that is mixed with the prior")
-REAL("train.rebalance_alpha", classes.alpha, "1", 0, 10, R,
+REAL("train.rebalance_alpha", classes.alpha, "1", 0, 10, LATER,
      "the mixture to the power -alpha weights a bin; 0: all alike")
 INT("train.niter", niter, "100000", 1, 1e12, 0, "iterations", "in all")
 {"train.total_iter", KC_OPT_INT, AT(niter), "100000", 1, 1e12, KC_OPT_ALIAS, NULL, "iterations",

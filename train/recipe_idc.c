@@ -1,13 +1,19 @@
 /*
  * The keyframe network: siggraph17 on single frames, regression and classification, with
- * simulated hints.  Source: models/siggraph17.h, models/hints.h, losses/classes.h.
+ * simulated hints, also global ones.  Source: models/siggraph17.h, hints.h, global.h,
+ * losses/classes.h.
+ *
+ * The public code takes grey images out of the batch.  Here they stay, without loss
+ * (train.drop_grey), so that the batch keeps its size; only the norms' statistics see them.
  */
 #include "losses/classes.h"
 #include "losses/pixel.h"
+#include "models/global.h"
 #include "models/hints.h"
 #include "models/siggraph17.h"
 #include "train/recipes.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static int idc_samples(struct kc_training *t, struct kc_loader_opts *o)
@@ -16,45 +22,135 @@ static int idc_samples(struct kc_training *t, struct kc_loader_opts *o)
 	return 0;
 }
 
-static void regression(struct kc_training *t, struct kc_tensor *ab, struct kc_tensor *truth)
+/* A mean over the batch as a mean over the images that are kept; 0 when none is. */
+static struct kc_tensor *over_kept(struct kc_training *t, struct kc_tensor *mean)
+{
+	struct kc_graph *g = t->graph;
+	struct kc_tensor *kept;
+
+	if (!t->keep)
+		return mean;
+	kept = kc_pw1(g, KC_PW_clamp, 1, INFINITY, kc_sum(g, t->keep));
+	return kc_div(g, kc_scale(g, mean, (double)t->config->data.batch_size), kept);
+}
+
+/* x, or 0 in images that are not kept. */
+static struct kc_tensor *kept(struct kc_training *t, struct kc_tensor *x)
+{
+	return t->keep ? kc_mul(t->graph, x, t->keep) : x;
+}
+
+static void regression(struct kc_training *t, struct kc_tensor *ab)
 {
 	const struct kc_config_idc *c = &t->config->idc;
 	struct kc_pixel_args args = {.kind = KC_PIXEL_L1, .reduction = KC_REDUCE_PIXELS};
+	struct kc_tensor *loss;
 
 	if (c->reg_loss == KC_REG_HUBER)
 		args = (struct kc_pixel_args){KC_PIXEL_SMOOTH_L1, KC_REDUCE_PIXELS, 1.0 / 110};
-	kc_training_term(t, "l_reg", kc_loss_pixel(t->graph, ab, truth, &args), c->reg_weight);
+	loss = kc_loss_pixel(t->graph, kept(t, ab), kept(t, t->ab), &args);
+	kc_training_term(t, "l_reg", over_kept(t, loss), c->reg_weight);
 }
 
-/* The hard class of every fourth pixel. */
-static void classification(struct kc_training *t, struct kc_tensor *logits, struct kc_tensor *truth)
+/* The nearest class of every fourth pixel. */
+static struct kc_tensor *hard_classes(struct kc_training *t, struct kc_tensor *logits)
 {
-	struct kc_tensor *index = kc_hard_encode(t->graph, kc_subsample(t->graph, truth, 4));
+	struct kc_graph *g = t->graph;
+	struct kc_tensor *index = kc_hard_encode(g, kc_subsample(g, t->ab, 4));
 
-	kc_training_term(t, "l_class", kc_loss_hard_ce(t->graph, logits, index),
-			 t->config->idc.class_weight);
+	if (!t->keep)
+		return kc_loss_hard_ce(g, logits, index);
+	return over_kept(t, kc_mean(g, kept(t, kc_hard_cross_entropy(g, logits, index))));
+}
+
+/* The soft encoding of every fourth pixel, rebalanced. */
+static int soft_classes(struct kc_training *t, struct kc_tensor *logits, struct kc_tensor **loss)
+{
+	struct kc_graph *g = t->graph;
+	struct kc_tensor *ab = kc_scale(g, kc_subsample(g, t->ab, 4), 110), *factors, *entropy;
+	struct kc_rebalanced r;
+
+	KC_TRY(kc_training_factors(t, &factors));
+	r = kc_loss_rebalanced(g, logits, ab, factors);
+	entropy = kc_cross_entropy(g, logits, r.target);
+	*loss = over_kept(t, kc_mean(g, kept(t, kc_mul(g, r.weight, entropy))));
+	return 0;
+}
+
+static int classification(struct kc_training *t, const struct kc_siggraph17 *out)
+{
+	const struct kc_config *c = t->config;
+	struct kc_tensor *loss;
+
+	if (c->network.class_bins == KC_CLASS_SOFT_313)
+		KC_TRY(soft_classes(t, out->logits, &loss));
+	else
+		loss = hard_classes(t, out->logits);
+	kc_training_term(t, "l_class", loss, c->idc.class_weight);
+	if (!out->distribution)
+		return 0;
+	KC_TRY(soft_classes(t, out->distribution, &loss));
+	kc_training_term(t, "l_dist", loss, c->idc.dist_weight);
+	return 0;
+}
+
+static int check(const struct kc_config *c)
+{
+	if (c->data.size % KC_SIGGRAPH17_SIDE)
+		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
+			       (long long)c->data.size, KC_SIGGRAPH17_SIDE);
+	/* The norms of the global branch see one value per image. */
+	if (c->network.global_hints && c->data.batch_size < 2)
+		return KC_FAIL(KC_ECONFIG, "network_G.global_hints: expected a "
+			       "datasets.train.batch_size of 2 or more, got %lld",
+			       (long long)c->data.batch_size);
+	return 0;
+}
+
+static struct kc_siggraph17_args network_args(struct kc_training *t)
+{
+	const struct kc_config *c = t->config;
+	int64_t batch = c->data.batch_size, side = c->data.size;
+
+	t->hint = kc_input(t->graph, "hint", KC_TYPE(KC_REAL, batch, 2, side, side));
+	t->mask = kc_input(t->graph, "mask", KC_TYPE(KC_REAL, batch, 1, side, side));
+	if (c->network.global_hints) {
+		t->histogram = kc_input(t->graph, "histogram",
+					KC_TYPE(KC_REAL, batch, KC_GLOBAL_HISTOGRAM, 1, 1));
+		t->saturation = kc_input(t->graph, "saturation",
+					 KC_TYPE(KC_REAL, batch, KC_GLOBAL_SATURATION, 1, 1));
+	}
+	return (struct kc_siggraph17_args){
+		.hint = t->hint,
+		.mask = t->mask,
+		.mask_cent = c->network.mask_cent,
+		.route = c->idc.classification ? KC_ROUTE_CLASSES : KC_ROUTE_COLOUR,
+		.width = c->network.width,
+		.global_hints = c->network.global_hints,
+		.histogram = t->histogram,
+		.saturation = t->saturation,
+		.distribution = c->network.distribution,
+		.classes = c->network.class_bins == KC_CLASS_SOFT_313 ? KC_BINS : 0,
+	};
 }
 
 static int idc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
 	int64_t batch = c->data.batch_size, side = c->data.size;
-	struct kc_siggraph17_args args = {.width = c->network.width,
-					  .mask_cent = c->network.mask_cent};
+	struct kc_siggraph17_args args;
 	struct kc_siggraph17 out;
 	struct kc_tensor *l;
 
-	if (side % KC_SIGGRAPH17_SIDE)
-		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
-			       (long long)side, KC_SIGGRAPH17_SIDE);
+	KC_TRY(check(c));
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
-	t->hint = args.hint = kc_input(t->graph, "hint", KC_TYPE(KC_REAL, batch, 2, side, side));
-	t->mask = args.mask = kc_input(t->graph, "mask", KC_TYPE(KC_REAL, batch, 1, side, side));
-	args.route = c->idc.classification ? KC_ROUTE_CLASSES : KC_ROUTE_COLOUR;
+	args = network_args(t);
+	if (c->idc.drop_grey > 0)
+		t->keep = kc_input(t->graph, "keep", KC_TYPE(KC_REAL, batch, 1, 1, 1));
 	kc_training_lab(t, &l, &t->ab);
 	out = kc_siggraph17(&t->model, l, &args);
-	regression(t, out.ab, t->ab);
-	classification(t, out.logits, t->ab);
+	regression(t, out.ab);
+	KC_TRY(classification(t, &out));
 	if (!t->loss)
 		return KC_FAIL(KC_ECONFIG,
 			       "train: both weights of the losses are 0, nothing is learnt");
@@ -69,40 +165,111 @@ static int idc_open(struct kc_training *t)
 	return kc_plan_build(&t->prepare, t->graph, t->device, &t->ab, 1, &opts);
 }
 
-static int draw_hints(struct kc_training *t, int64_t index, const float *ab, float *hint,
-		      float *mask)
+/* The plan's slots of what is drawn; data NULL: the recipe has no such input. */
+struct slots {
+	struct kc_buf hint, mask, histogram, saturation;
+};
+
+static int find_slots(struct kc_training *t, struct kc_plan *p, struct slots *s)
 {
-	const struct kc_config *c = t->config;
-	int side = (int)c->data.size;
-	size_t pixels = (size_t)side * (size_t)side;
+	*s = (struct slots){0};
+	KC_TRY(kc_plan_slot(p, t->hint, &s->hint));
+	KC_TRY(kc_plan_slot(p, t->mask, &s->mask));
+	if (t->histogram) {
+		KC_TRY(kc_plan_slot(p, t->histogram, &s->histogram));
+		KC_TRY(kc_plan_slot(p, t->saturation, &s->saturation));
+	}
+	return 0;
+}
+
+/* Where image i begins. */
+static float *row(const struct kc_buf *b, int64_t i)
+{
+	return (float *)b->data + i * b->stride[0];
+}
+
+static int draw_global(const struct slots *s, int64_t i, uint64_t seed, uint64_t sample,
+		       const float *ab, const uint8_t *rgb, int side)
+{
+	float *histogram = row(&s->histogram, i), *saturation = row(&s->saturation, i);
+
+	KC_TRY(kc_global_histogram(ab, side, side, histogram));
+	kc_global_saturation(rgb, (size_t)side * (size_t)side, saturation);
+	kc_global_forget(seed, sample, histogram, saturation);
+	return 0;
+}
+
+static struct kc_hint_args hint_args(const struct kc_config_idc *c)
+{
 	struct kc_hint_args args = kc_hints_published;
 
-	args.stop = c->idc.hint_p;
-	for (int64_t i = 0; i < c->data.batch_size;
-	     i++, ab += 2 * pixels, hint += 2 * pixels, mask += pixels)
-		KC_TRY(kc_hints_draw(&args, (uint64_t)c->seed,
-				     (uint64_t)(index * c->data.batch_size + i), ab, side, side,
-				     hint, mask));
+	args.stop = c->hint_p;
+	args.count = (int)c->hint_count;
+	args.uniform = c->hint_place == KC_HINT_UNIFORM;
+	args.reveal = c->hint_reveal;
+	return args;
+}
+
+/* Everything that is drawn for a batch, by the number of each of its samples in the stream. */
+static int draw(struct kc_training *t, const struct slots *s, const struct kc_batch *b,
+		const float *ab)
+{
+	const struct kc_config *c = t->config;
+	const struct kc_hint_args args = hint_args(&c->idc);
+	int side = (int)c->data.size;
+	size_t pixels = (size_t)side * (size_t)side;
+	const uint8_t *rgb = b->frames;
+	uint64_t seed = (uint64_t)c->seed;
+
+	for (int64_t i = 0; i < c->data.batch_size; i++, ab += 2 * pixels, rgb += 3 * pixels) {
+		uint64_t sample = (uint64_t)(b->index * c->data.batch_size + i);
+
+		KC_TRY(kc_hints_draw(&args, seed, sample, ab, side, side, row(&s->hint, i),
+				     row(&s->mask, i)));
+		if (s->histogram.data)
+			KC_TRY(draw_global(s, i, seed, sample, ab, rgb, side));
+	}
 	return 0;
+}
+
+/* Fed, not written to its slot: a plan without the losses has none. */
+static int feed_keep(struct kc_training *t, struct kc_plan *p, const float *ab)
+{
+	const struct kc_config *c = t->config;
+	int64_t n = c->data.batch_size;
+	size_t pixels = (size_t)c->data.size * (size_t)c->data.size;
+	float *keep = kc_calloc((size_t)n, sizeof *keep);
+	struct kc_buf b = kc_buf_of(keep, &t->keep->type, KC_CLAST);
+	int rc;
+
+	if (!keep)
+		return KC_ENOMEM;
+	for (int64_t i = 0; i < n; i++, ab += 2 * pixels)
+		keep[i] = !kc_hints_grey(ab, pixels, c->idc.drop_grey / 110);
+	rc = kc_plan_feed(p, t->keep, &b);
+	free(keep);
+	return rc;
 }
 
 static int idc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
 {
-	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST), hint, mask, ab;
+	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST), ab;
+	struct slots slots;
 	int rc;
 
 	KC_TRY(kc_plan_feed(p, t->frames, &frames));
 	KC_TRY(kc_plan_feed(t->prepare, t->frames, &frames));
 	KC_TRY(kc_plan_run(t->prepare));
-	KC_TRY(kc_plan_slot(p, t->hint, &hint));
-	KC_TRY(kc_plan_slot(p, t->mask, &mask));
+	KC_TRY(find_slots(t, p, &slots));
 	ab = kc_buf_of(kc_alloc((size_t)kc_numel(&t->ab->type) * sizeof(float)), &t->ab->type,
 		       KC_CLAST);
 	if (!ab.data)
 		return KC_ENOMEM;
 	rc = kc_plan_read(t->prepare, t->ab, &ab);
 	if (!rc)
-		rc = draw_hints(t, b->index, ab.data, hint.data, mask.data);
+		rc = draw(t, &slots, b, ab.data);
+	if (!rc && t->keep)
+		rc = feed_keep(t, p, ab.data);
 	free(ab.data);
 	return rc;
 }

@@ -71,7 +71,8 @@ static double cosine(const struct kc_schedule *s, const struct segment *g, int64
 
 static double linear(const struct kc_schedule *s, int64_t e)
 {
-	double past = (double)(e - s->decay_start) / (double)s->decay_iter;
+	int64_t every = KC_MAX(s->decay_every, INT64_C(1));
+	double past = (double)(e / every * every - s->decay_start) / (double)s->decay_iter;
 
 	return s->lr * fmin(1, fmax(0, 1 - past));
 }

@@ -5,7 +5,7 @@
  * MultiStepLR: the rate falls by gamma behind each milestone, and a restart sets it to
  * weight * lr (the authors' code calls it MultiStepLR_Restart).  CosineAnnealingLR_Restart:
  * Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5.  LinearLR: constant, then falling
- * linearly to 0 (colorization-pytorch).  OneCycleLR: Smith and Topin, "Super-convergence",
+ * linearly to 0 (colorization-pytorch, where it falls once per epoch: decay_every).  OneCycleLR: Smith and Topin, "Super-convergence",
  * 2018, with cosine flanks.
  *
  * published reproduces the public code of TCVC: the first iteration of a warm-up runs at the
@@ -36,6 +36,7 @@ struct kc_schedule {
 	struct kc_ints periods;         /* COSINE: one more than restarts; ONECYCLE: the total */
 	double eta_min;                 /* COSINE */
 	int64_t decay_start, decay_iter; /* LINEAR: where the fall starts, how long it takes */
+	int64_t decay_every;            /* LINEAR: iterations between changes; 0 counts as 1 */
 	double peak_at;                 /* ONECYCLE: share of the iterations before the peak */
 	double div_start, div_end;      /* ONECYCLE: lr / div_start / div_end is where it ends */
 	bool published;

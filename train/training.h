@@ -83,6 +83,8 @@ struct kc_training {
 	struct kc_tensor *frames;       /* uint8 [n * batch,3,H,W], frame-major */
 	struct kc_tensor *flows;        /* [pairs * batch,2,H,W], pair-major; NULL: none are fed */
 	struct kc_tensor *hint, *mask;  /* simulated: [batch,2,H,W], ab / 110, and [batch,1,H,W] */
+	struct kc_tensor *histogram, *saturation;       /* of models/global.h; or NULL */
+	struct kc_tensor *keep;         /* [batch,1,1,1]: 0 for images without loss; or NULL */
 	struct kc_tensor *ab;           /* true colour, where prepare computes it */
 	struct kc_plan *prepare;        /* runs before a batch is fed; or NULL */
 	int window;                     /* frames n */
@@ -146,10 +148,15 @@ void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *
 void kc_training_lab(struct kc_training *, struct kc_tensor **l, struct kc_tensor **ab);
 
 /*
+ * For recipes: the factors [313] of kc_loss_rebalanced, from train.prior if that is given and
+ * train.rebalance set; else all 1, and t->remark says so.  Errors of kc_prior_load.
+ */
+int kc_training_factors(struct kc_training *, struct kc_tensor **factors);
+
+/*
  * For recipes: adds "l_class", the cross entropy of logits [N,313,H/4,W/4] against the soft
- * encoding of every fourth pixel of ab (ab / 110, [N,2,H,W]), grey images left out.  Rebalanced
- * by train.prior if that is given and train.rebalance set; else t->remark says it is not.
- * Errors of kc_prior_load.
+ * encoding of every fourth pixel of ab (ab / 110, [N,2,H,W]), grey images left out, rebalanced
+ * by kc_training_factors.
  */
 int kc_training_classes(struct kc_training *, struct kc_tensor *logits, struct kc_tensor *ab,
 			double weight);
