@@ -25,13 +25,16 @@ static int nearest_bin(double a, double b)
 /* Mean ab in Lab units of the square whose corner is (x, y). */
 static void square_mean(const float *ab, int w, int y, int x, double mean[2])
 {
+	const double part = 110.0 / (SQUARE * SQUARE);
+
 	mean[0] = mean[1] = 0;
 	for (int i = y; i < y + SQUARE; i++)
-		for (int j = x; j < x + SQUARE; j++)
-			for (int c = 0; c < 2; c++)
-				mean[c] += 110.0 * ab[((size_t)i * (size_t)w + (size_t)j) * 2 +
-						      (size_t)c] /
-					   (SQUARE * SQUARE);
+		for (int j = x; j < x + SQUARE; j++) {
+			const float *pixel = ab + 2 * ((size_t)i * (size_t)w + (size_t)j);
+
+			mean[0] += part * pixel[0];
+			mean[1] += part * pixel[1];
+		}
 }
 
 int kc_global_histogram(const float *ab, int h, int w, float out[KC_GLOBAL_HISTOGRAM])

@@ -372,6 +372,7 @@ static const uint8_t *result(const struct clip *c, int frame)
 static void test_damaged(void)
 {
 	struct kc_colorizer_count count;
+	struct kc_colorizer_clip none;
 	struct fixture f;
 	struct clip c;
 
@@ -387,13 +388,10 @@ static void test_damaged(void)
 		memcpy(c.rgb, c.rgb + 2 * bytes(&c), bytes(&c));
 		KC_CHECK(fabs(grey_level(result(&c, 0)) - grey_level(c.rgb)) < 0.51);
 		c.damaged = ~0u;
-		KC_CHECK_ERR(kc_colorizer_run(
-				     f.colorizer,
-				     &(struct kc_colorizer_clip){.frames = c.frames, .source = source,
-								 .flows = flows, .sink = sink,
-								 .own = &c},
-				     NULL),
-			     KC_EFORMAT, "none of the 9");
+		none = (struct kc_colorizer_clip){.frames = c.frames, .source = source,
+						  .flows = flows, .sink = sink, .own = &c};
+		KC_CHECK_ERR(kc_colorizer_run(f.colorizer, &none, NULL), KC_EFORMAT,
+			     "none of the 9");
 	}
 	clip_close(&c);
 	fixture_close(&f);

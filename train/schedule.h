@@ -5,8 +5,8 @@
  * MultiStepLR: the rate falls by gamma behind each milestone, and a restart sets it to
  * weight * lr (the authors' code calls it MultiStepLR_Restart).  CosineAnnealingLR_Restart:
  * Loshchilov and Hutter, "SGDR", ICLR 2017, equation 5.  LinearLR: constant, then falling
- * linearly to 0 (colorization-pytorch, where it falls once per epoch: decay_every).  OneCycleLR: Smith and Topin, "Super-convergence",
- * 2018, with cosine flanks.
+ * linearly to 0 (colorization-pytorch, where it falls once per epoch: decay_every).  OneCycleLR:
+ * Smith and Topin, "Super-convergence", 2018, with cosine flanks.
  *
  * published reproduces the public code of TCVC: the first iteration of a warm-up runs at the
  * full rate, the rate is carried along multiplicatively, so that it stays where the warm-up
