@@ -42,7 +42,8 @@ int kc_global_histogram(const float *ab, int h, int w, float out[KC_GLOBAL_HISTO
 	int squares = h / SQUARE * (w / SQUARE), count[KC_BINS] = {0};
 
 	if (!squares)
-		return KC_FAIL(KC_EINVAL, "a histogram of %d x %d pixels, expected at least %d x %d",
+		return KC_FAIL(KC_EINVAL,
+			       "a histogram of %d x %d pixels, expected at least %d x %d",
 			       w, h, SQUARE, SQUARE);
 	for (int y = 0; y + SQUARE <= h; y += SQUARE)
 		for (int x = 0; x + SQUARE <= w; x += SQUARE) {
