@@ -1,5 +1,6 @@
 /*
- * golden [--dtype float32|float64|bf16] [--device NAME] [--only TEXT] [--trace] FILE...
+ * golden [--dtype float32|float64|bf16] [--device NAME] [--weights FILE] [--only TEXT] [--trace]
+ *        FILE...
  *
  * Checks files of fixtures (tests/golden.h).  Exit status 0 only without failures.
  */
@@ -10,11 +11,12 @@
 #include <stdlib.h>
 
 static const char usage[] =
-	"usage: golden [--dtype float32|float64|bf16] [--device cpu|reference] [--only TEXT]\n"
-	"              [--trace] FILE...\n"
+	"usage: golden [--dtype float32|float64|bf16] [--device cpu|reference] [--weights FILE]\n"
+	"              [--only TEXT] [--trace] FILE...\n"
 	"Compares this program with numbers of an independent implementation.\n"
 	"  --dtype   what to compute in; bf16 is compared with float32 of this program\n"
 	"  --device  reference: the reference kernels alone\n"
+	"  --weights networks: parameters of a file of any format, in place of the formula's\n"
 	"  --only    cases whose name contains TEXT\n"
 	"  --trace   networks: statistics of every layer, to find the first that differs\n";
 
@@ -48,6 +50,8 @@ static int read_options(int argc, char **argv, struct golden *g, const char **de
 			KC_TRY(set_mode(value, &g->mode));
 		else if (!strcmp(argv[i], "--device"))
 			*device = value;
+		else if (!strcmp(argv[i], "--weights"))
+			g->weights = value;
 		else if (!strcmp(argv[i], "--only"))
 			g->only = value;
 		else

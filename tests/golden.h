@@ -24,6 +24,7 @@ struct golden {
 		to find the first that differs */
 	enum { GOLDEN_PRINT_ALL, GOLDEN_PRINT_FAILURES, GOLDEN_PRINT_NOTHING } print;
 	const char *only;               /* cases whose name contains it, or NULL */
+	const char *weights;            /* file of the networks' parameters; NULL: the formula */
 	int passed, failed;
 };
 
@@ -106,8 +107,12 @@ int golden_type(const struct kc_st *, const char *name, struct kc_type *);
 
 /* ---- networks ---- */
 
-/* Lays out the store's arrays and gives every parameter the values of the formula. */
-int golden_fill(struct kc_params *, const char *net, uint64_t seed, bool with_moments);
+/*
+ * Lays out the store's arrays and gives every parameter the values of the formula, or of the file
+ * that the options name, which may hold more than this network.
+ */
+int golden_fill(const struct golden *, struct kc_params *, const char *net, uint64_t seed,
+		bool with_moments);
 /* [L2 norm, sum, dot product with the formula's vector "proj:NAME"] of a gradient. */
 void golden_summary(const char *name, const double *v, size_t n, double out[3]);
 /*

@@ -9,6 +9,7 @@
 #include "models/patchgan.h"
 #include "models/siggraph17.h"
 #include "weights/formula.h"
+#include "weights/load.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -18,9 +19,8 @@ enum { FEEDS = 8, NAME = 160 };
 
 /* ---- what the checkers of networks share ---- */
 
-int golden_fill(struct kc_params *p, const char *net, uint64_t seed, bool with_moments)
+static int fill_by_formula(struct kc_params *p, const char *net, uint64_t seed)
 {
-	KC_TRY(kc_params_alloc(p, with_moments, false));
 	for (size_t i = 0; i < p->n; i++) {
 		const struct kc_param *v = p->v[i];
 		struct kc_buf master = kc_param_master(v);
@@ -30,8 +30,52 @@ int golden_fill(struct kc_params *p, const char *net, uint64_t seed, bool with_m
 
 		KC_TRY(p->dtype == KC_F64 ? kc_formula_fill_f64(&f, master.data)
 					  : kc_formula_fill_f32(&f, master.data));
-		kc_param_changed(p->v[i]);
 	}
+	return 0;
+}
+
+/* Files are read as float32: into x, from where all parameters get their values. */
+static int fill_from_file(struct kc_params *p, const char *path, struct kc_load_dest *d, float *x)
+{
+	for (size_t i = 0; i < p->n; i++) {
+		d[i] = (struct kc_load_dest){p->v[i]->name, p->v[i]->type.ndim, p->v[i]->type.dim,
+					     x};
+		x += kc_numel(&p->v[i]->type);
+	}
+	KC_TRY(kc_load_file(path, d, p->n, KC_LOAD_COMPLETE, NULL));
+	for (size_t i = 0; i < p->n; i++) {
+		struct kc_buf master = kc_param_master(p->v[i]);
+
+		for (int64_t k = 0; k < kc_numel(&p->v[i]->type); k++)
+			kc_put(&master, k, (double)d[i].data[k]);
+	}
+	return 0;
+}
+
+static int fill_from(struct kc_params *p, const char *path)
+{
+	struct kc_load_dest *d = kc_calloc(p->n, sizeof *d);
+	size_t count = 0;
+	float *x;
+	int rc = KC_ENOMEM;
+
+	for (size_t i = 0; i < p->n; i++)
+		count += (size_t)kc_numel(&p->v[i]->type);
+	x = kc_calloc(count, sizeof *x);
+	if (d && x)
+		rc = fill_from_file(p, path, d, x);
+	free(x);
+	free(d);
+	return rc;
+}
+
+int golden_fill(const struct golden *g, struct kc_params *p, const char *net, uint64_t seed,
+		bool with_moments)
+{
+	KC_TRY(kc_params_alloc(p, with_moments, false));
+	KC_TRY(g->weights ? fill_from(p, g->weights) : fill_by_formula(p, net, seed));
+	for (size_t i = 0; i < p->n; i++)
+		kc_param_changed(p->v[i]);
 	return 0;
 }
 
@@ -419,7 +463,7 @@ static int compute(struct golden *g, const struct kc_st *st, enum golden_mode mo
 	if (!rc)
 		rc = want_all(&n, values, &fetch);
 	if (!rc)
-		rc = golden_fill(n.m.params, name, golden_seed(st), false);
+		rc = golden_fill(g, n.m.params, name, golden_seed(st), false);
 	if (!rc)
 		rc = test_run(n.g, g->device, &opts, n.feed, n.n_feed, fetch.t, fetch.n, fetch.out);
 	if (!rc && g->trace)

@@ -219,7 +219,7 @@ static int train(struct golden *g, const struct kc_st *st, enum golden_mode mode
 		rc = trajectory_build(&j, st, lr, &args);
 	}
 	if (!rc)
-		rc = golden_fill(j.t.m.params, "tcvc", golden_seed(st), true);
+		rc = golden_fill(g, j.t.m.params, "tcvc", golden_seed(st), true);
 	if (!rc)
 		rc = kc_plan_build(&j.plan, j.t.g, g->device, j.fetch, COLUMNS + 1, &opts);
 	if (!rc)

@@ -262,7 +262,7 @@ static int compute(struct golden *g, const struct kc_st *st, const struct kc_jso
 		rc = summaries ? want_gradients(&t, summaries, values, &f)
 			       : want_forward(&t, st, values, &f);
 	if (!rc)
-		rc = golden_fill(t.m.params, "tcvc", golden_seed(st), false);
+		rc = golden_fill(g, t.m.params, "tcvc", golden_seed(st), false);
 	if (!rc)
 		rc = tcvc_load(&t, st, -1);
 	if (!rc)
