@@ -6,7 +6,7 @@
  * archive/version, stored, their data on 64-byte boundaries.  Metadata go into
  * archive/extra/kinemacolor.json, which PyTorch passes over and kc_pth_open reads.
  *
- * Checked with PyTorch 1.13 by tests/torch.sh.
+ * Checked with PyTorch 1.13 and 2.6 by tests/torch.sh.
  */
 #ifndef KC_WEIGHTS_PTH_WRITE_H
 #define KC_WEIGHTS_PTH_WRITE_H
