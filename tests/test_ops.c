@@ -4,21 +4,12 @@
  */
 #include "layers/ops.h"
 #include "layers/optim.h"
-#include "tests/op_trial.h"
+#include "tests/op_check.h"
 #include "tests/test.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-static void fail(const struct op_row *row, const char *fmt, double a, double b)
-{
-	char text[160];
-
-	snprintf(text, sizeof text, fmt, a, b);
-	kc_test_fail(__FILE__, __LINE__, "%s%s%s: %s", row->op, row->name[0] ? ", " : "", row->name,
-		     text);
-}
 
 /* ---- finite differences ---- */
 
@@ -52,7 +43,7 @@ static void compare_slope(const struct trial *t, int order, double numeric, cons
 	}
 	scale = fmax(scale, fabs(slope));
 	if (!(fabs(slope - numeric) <= 1e-6 * scale))
-		fail(t->b.row, order == 1 ? "first derivative %.9g, finite difference %.9g"
+		op_fail(t->b.row, order == 1 ? "first derivative %.9g, finite difference %.9g"
 					  : "second derivative %.9g, finite difference %.9g",
 		     slope, numeric);
 }
@@ -94,7 +85,7 @@ static void check_zeros(const struct trial *t)
 	for (int k = t->n_out; k < t->n_out + KC_MIN(t->n_own, t->n_first); k++)
 		for (size_t i = 0; i < trial_count(t->value[k]); i++)
 			if (t->v[k][i] != 0) {
-				fail(t->b.row, "a derivative of %g, expected %g", t->v[k][i], 0);
+				op_fail(t->b.row, "a derivative of %g, expected %g", t->v[k][i], 0);
 				return;
 			}
 }
@@ -106,7 +97,7 @@ static void check_derivatives(struct trial *t)
 	int k = 0, second = t->n_value - t->n_out - t->n_first;
 
 	if (!op) {
-		fail(t->b.row, "no such operator in the table", 0, 0);
+		op_fail(t->b.row, "no such operator in the table", 0, 0);
 		return;
 	}
 	if (op->flags & KC_OP_NONDIFF) {
@@ -124,86 +115,23 @@ static void check_derivatives(struct trial *t)
 
 /* ---- devices, precisions, layouts ---- */
 
-struct config {
-	const char *name, *device;
-	enum kc_dtype real;
-	bool low, no_fuse;
-	enum op_form form;
-	double allowed;                 /* relative to the largest element; low: L2 */
+static int open_reference(struct kc_device *d)
+{
+	return test_device("reference", d);
+}
+
+static int open_cpu(struct kc_device *d)
+{
+	return test_device("cpu", d);
+}
+
+static const struct op_config configs[] = {
+	{"reference, fused, sliced", open_reference, KC_F64, false, false, false, OP_SLICED, 1e-12},
+	{"float32", open_cpu, KC_F32, false, false, false, OP_DENSE, 1e-5},
+	{"float32, not fused, sliced", open_cpu, KC_F32, false, true, false, OP_SLICED, 1e-5},
+	{"float32, turned", open_cpu, KC_F32, false, false, false, OP_TURNED, 1e-5},
+	{"bfloat16", open_cpu, KC_F32, true, false, false, OP_DENSE, 2e-2},
 };
-
-static const struct config configs[] = {
-	{"reference, fused, sliced", "reference", KC_F64, false, false, OP_SLICED, 1e-12},
-	{"float32", "cpu", KC_F32, false, false, OP_DENSE, 1e-5},
-	{"float32, not fused, sliced", "cpu", KC_F32, false, true, OP_SLICED, 1e-5},
-	{"float32, turned", "cpu", KC_F32, false, false, OP_TURNED, 1e-5},
-	{"bfloat16", "cpu", KC_F32, true, false, OP_DENSE, 2e-2},
-};
-
-/* Names of kernels that plans used, as "operator kernel\n" lines. */
-static char *used;
-static size_t used_size;
-static FILE *used_file;
-
-static double largest(const struct trial *t)
-{
-	double most = 0;
-
-	for (int k = 0; k < t->n_value; k++)
-		for (size_t i = 0; i < trial_count(t->value[k]); i++)
-			most = fmax(most, fabs(t->v[k][i]));
-	return most;
-}
-
-static void compare_value(const struct config *c, const struct trial *got,
-			  const struct trial *want, int k, double allowed)
-{
-	size_t n = trial_count(want->value[k]);
-	double error = 0, scale = 0, squares = 0, norm = 0;
-	char text[160];
-
-	for (size_t i = 0; i < n; i++) {
-		double d = fabs(got->v[k][i] - want->v[k][i]);
-
-		error = d <= error ? error : d;
-		scale = fmax(scale, fabs(want->v[k][i]));
-		squares += d * d;
-		norm += want->v[k][i] * want->v[k][i];
-	}
-	if (c->low) {
-		error = sqrt(squares);
-		scale = fmax(sqrt(norm), 0.1 * largest(want));
-	} else {
-		scale = fmax(scale, c->real == KC_F64 ? 1 : 1e-1 * largest(want));
-	}
-	if (error <= allowed * scale)
-		return;
-	snprintf(text, sizeof text, "%s, %s %d: error %%.2e, allowed %%.2e", c->name,
-		 k < want->n_out ? "output" : k < want->n_out + want->n_first ? "derivative"
-									     : "second derivative",
-		 k < want->n_out ? k : (k - want->n_out) % KC_MAX(want->n_first, 1));
-	fail(want->b.row, text, error, allowed * scale);
-}
-
-static void check_config(const struct trial *want, const struct config *c)
-{
-	struct kc_plan_opts opts = {.real = c->real, .low = c->low, .no_fuse = c->no_fuse};
-	struct kc_device device;
-	struct trial t;
-
-	if (!KC_CHECK_OK(test_device(c->device, &device)))
-		return;
-	if (KC_CHECK_OK(trial_build(&t, want->b.row, c->form, c->real)) &&
-	    KC_CHECK_OK(trial_run(&t, &device, &opts))) {
-		for (int k = 0; k < want->n_value; k++)
-			compare_value(c, &t, want, k,
-				      c->allowed * (want->b.row->noise + !want->b.row->noise));
-		if (used_file)
-			kc_plan_print(t.plan, used_file);
-	}
-	trial_release(&t);
-	kc_device_release(&device);
-}
 
 /* ---- the tests ---- */
 
@@ -217,60 +145,49 @@ static bool has_op(const struct kc_graph *g, const char *name)
 	return false;
 }
 
-static void check_row(const struct op_row *row, bool derivatives)
+static void check_row(const struct op_row *row, FILE *used)
 {
-	struct kc_plan_opts opts = {.real = KC_F64, .no_fuse = true};
 	struct kc_device device;
 	struct trial t;
 
-	kc_device_reference(&device);
-	if (KC_CHECK_OK(trial_build(&t, row, OP_DENSE, KC_F64)) &&
-	    KC_CHECK_OK(trial_run(&t, &device, &opts))) {
+	if (KC_CHECK_OK(op_check_want(&t, &device, row))) {
 		if (!has_op(t.b.g, row->op))
-			fail(row, "the case does not contain the operator", 0, 0);
-		if (derivatives)
+			op_fail(row, "the case does not contain the operator", 0, 0);
+		if (!used)
 			check_derivatives(&t);
-		for (size_t i = 0; !derivatives && i < KC_COUNT(configs); i++)
-			check_config(&t, &configs[i]);
+		for (size_t i = 0; used && i < KC_COUNT(configs); i++)
+			op_check(&t, &configs[i], used);
 	}
 	trial_release(&t);
 	kc_device_release(&device);
 }
 
-static void check_rows(bool derivatives)
+/* Derivatives, or with a file for the names of kernels, devices. */
+static void check_rows(FILE *used)
 {
 	for (size_t i = 0; i < KC_COUNT(tables); i++)
 		for (const struct op_row *row = tables[i]; row->op; row++)
-			check_row(row, derivatives);
+			check_row(row, used);
 }
 
 static void test_derivatives(void)
 {
-	check_rows(true);
+	check_rows(NULL);
 }
 
 /* Every kernel row of the device must have been somebody's choice. */
 static void test_devices(void)
 {
 	struct kc_device device;
+	char *used;
+	size_t size;
+	FILE *file = open_memstream(&used, &size);
 
-	used_file = open_memstream(&used, &used_size);
-	KC_ASSERT(used_file);
-	check_rows(false);
-	fclose(used_file);
-	used_file = NULL;
-	if (KC_CHECK_OK(test_device("cpu", &device))) {
-		for (int i = 0; device.kernels[i]; i++) {
-			char text[96];
-
-			snprintf(text, sizeof text, " %-16s %-28s %-14s ",
-				 device.kernels[i]->op->name,
-				 "-", device.kernels[i]->name);
-			if (!strstr(used, text))
-				kc_test_fail(__FILE__, __LINE__,
-					     "no case uses the kernel \"%s\" of %s",
-					     device.kernels[i]->name, device.kernels[i]->op->name);
-		}
+	KC_ASSERT(file);
+	check_rows(file);
+	fclose(file);
+	if (KC_CHECK_OK(open_cpu(&device))) {
+		op_check_used(&device, used);
 		kc_device_release(&device);
 	}
 	free(used);
