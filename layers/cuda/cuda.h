@@ -16,8 +16,9 @@
  *    its run when a pointer it was told has changed: a plan runs at least once unrecorded after
  *    its pointers were resolved.
  *  - With info->deterministic equal inputs give equal bits: no floating-point atomics.
- *  - .cu files hold kernels and extern "C" launchers only and include layers/cuda/kernel.h alone;
- *    the rows are in .c files.
+ *  - .cu files hold kernels and extern "C" launchers only; the rows are in .c files.  A header of
+ *    the family's name (move.h, sample.h) declares the launchers to both; .cu files include it and
+ *    layers/cuda/kernel.h, or image_kernel.h for images.
  *
  * The same files, compiled by the host's compiler against tests/emulator/cuda_runtime.h, are the
  * device "emulator" of the tests.

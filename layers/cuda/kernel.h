@@ -20,7 +20,8 @@
 
 #ifdef __CUDACC__
 #define KC_KERNEL __global__ static
-#define KC_BOUNDS(threads) __launch_bounds__(threads)
+/* With the 1, ptxas would rather use more registers than spill some for more blocks. */
+#define KC_BOUNDS(threads) __launch_bounds__((threads), 1)
 #define KC_DEVICE __device__ __forceinline__ static
 #define KC_SHARED(type, name, dims) __shared__ type name dims
 #define KC_SHARED_BYTES(name) extern __shared__ __align__(16) unsigned char name[]
