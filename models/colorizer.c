@@ -28,12 +28,14 @@ static int resolve(struct kc_colorizer_args *a)
 			       "size %d of the network's input, expected a multiple of %d "
 			       "from %d to %d",
 			       a->size, KC_SIGGRAPH17_SIDE, 2 * KC_SIGGRAPH17_SIDE, LARGEST_SIZE);
+	if (a->network != KC_COLORIZE_TCVC) {
+		a->n_intervals = 1;
+		a->flownet = false;
+	}
 	if (a->flownet && a->size % 64)
 		return KC_FAIL(KC_ECONFIG,
 			       "size %d of the network's input, FlowNet 2.0 needs a multiple of 64",
 			       a->size);
-	if (a->network != KC_COLORIZE_TCVC)
-		a->n_intervals = 1;
 	return 0;
 }
 

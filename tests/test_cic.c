@@ -411,10 +411,11 @@ static void test_overfit(void)
 	kc_test_close(&r, &c);
 }
 
-/* The decoder stays the table; without a prior the log says so; a run resumes. */
+/* The decoder stays the table; without a prior the log says so; it is validated on the way. */
 static void test_run(void)
 {
 	const char *said, *prior;
+	char val[4096];
 	struct kc_config c;
 	struct kc_run r;
 
@@ -431,8 +432,11 @@ static void test_run(void)
 		KC_CHECK(!out->trainable && kc_get(&b, 3) == (float)(kc_bins_a[3] / 110));
 	}
 	kc_test_close(&r, &c);
-	KC_CHECK_OK(kc_test_train(SET(CIC, "train.rebalance=false"), &said));
+	snprintf(val, sizeof val, "datasets.val.dataroot_GT=%s", kc_test_path("clips"));
+	KC_CHECK_OK(kc_test_train(SET(CIC, "train.rebalance=false", val, "train.val_freq=2",
+				      "datasets.val.GT_size=24", "flow=flownet2"), &said));
 	KC_CHECK(strstr(said, "the class loss is not rebalanced"));
+	KC_CHECK(strstr(said, "validation behind iteration 2: PSNR "));
 }
 
 static void test_mistakes(void)
