@@ -155,8 +155,10 @@ static bool may_lack(const struct kc_weights *w, const struct kc_network *net, c
 {
 	if (strstr(name, "num_batches_tracked"))
 		return true;
-	return net->optional && !strncmp(name, net->optional, strlen(net->optional)) &&
-	       !kc_weights_has(w, net->optional);
+	for (size_t i = 0; i < KC_COUNT(net->optional) && net->optional[i]; i++)
+		if (!strncmp(name, net->optional[i], strlen(net->optional[i])))
+			return !kc_weights_has(w, net->optional[i]);
+	return false;
 }
 
 static int find_in_part(const struct kc_weights *w, const char *part, const char *name,

@@ -3,6 +3,7 @@
 #include "weights/load.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,6 +22,28 @@ static int number(const struct kc_weights *f, const char *key, double low, doubl
 		return KC_FAIL(KC_EFORMAT,
 			       "%s: metadata %s is \"%s\", expected a number from %g to %g",
 			       f->path, key, text, low, high);
+	return 0;
+}
+
+/* What the metadata or the weights inside say; else siggraph17, as published. */
+static int find_key_net(const struct kc_weights *f, struct kc_colorizer_args *a,
+			struct kc_model_about *about)
+{
+	const char *note = kc_weights_note(f, "key_net");
+	bool inside = kc_weights_has(f, "fea_key.model8.6.weight");
+
+	if (a->network != KC_COLORIZE_TCVC)
+		return 0;
+	if (note && strcmp(note, "siggraph17") && strcmp(note, "eccv16"))
+		return KC_FAIL(KC_EFORMAT, "%s: metadata key_net is \"%s\", expected siggraph17 or "
+			       "eccv16", f->path, note);
+	a->key = inside || (note && !strcmp(note, "eccv16")) ? KC_TCVC_ECCV16 : KC_TCVC_SIGGRAPH17;
+	if (note && kc_weights_has(f, "fea_key.") && inside != !strcmp(note, "eccv16"))
+		return KC_FAIL(KC_EFORMAT, "%s: metadata key_net is %s, but the weights are those "
+			       "of %s", f->path, note, inside ? "eccv16" : "siggraph17");
+	a->class_head = kc_weights_has(f, "class_head.weight");
+	if (a->key == KC_TCVC_ECCV16)
+		about->network = "TCVC on eccv16";
 	return 0;
 }
 
@@ -52,7 +75,7 @@ static int recognise(const struct kc_weights *f, struct kc_colorizer_args *a,
 	about->network = names[a->network];
 	about->width = a->width;
 	about->iter = (int64_t)iter;
-	return 0;
+	return find_key_net(f, a, about);
 }
 
 static int choose_flow(const struct kc_weights *f, const struct kc_model_files *files,
@@ -62,12 +85,13 @@ static int choose_flow(const struct kc_weights *f, const struct kc_model_files *
 
 	if (a->network != KC_COLORIZE_TCVC)
 		return 0;
-	if (files->flow == KC_FLOW_FLOWNET2 && !any)
+	if (files->flow == KC_MODEL_FLOW_FLOWNET2 && !any)
 		return KC_FAIL(KC_ECONFIG,
 			       "%s holds no FlowNet2 weights: give them with --flow-net, or take "
 			       "--flow dis",
 			       files->model);
-	a->flownet = files->flow == KC_FLOW_FLOWNET2 || (files->flow == KC_FLOW_UNSAID && any);
+	a->flownet = files->flow == KC_MODEL_FLOW_FLOWNET2 ||
+		     (files->flow == KC_MODEL_FLOW_UNSAID && any);
 	if (a->flownet)
 		about->flow_source = files->flow_net ? files->flow_net : files->model;
 	else
@@ -125,20 +149,50 @@ static int load_file(const char *path, struct kc_params *s, const struct part *p
 	return rc;
 }
 
-static int load_key_net(const struct kc_weights *f, struct kc_params *s,
+static const char *const key_names[] = {
+	[KC_TCVC_SIGGRAPH17] = "siggraph17", [KC_TCVC_ECCV16] = "eccv16",
+};
+
+/* The file may be of the keyframe network alone, or of TCVC. */
+static bool has_key(const struct kc_weights *f, const char *name)
+{
+	char inside[64];
+
+	snprintf(inside, sizeof inside, "fea_key.%s", name);
+	return kc_weights_has(f, name) || kc_weights_has(f, inside);
+}
+
+/* Both are looked at, so that the wrong one is named. */
+static int load_key_file(const char *path, struct kc_params *s, enum kc_tcvc_key key)
+{
+	static const struct part beside = {"fea_key.", "fea_key.", "a keyframe network"};
+	struct kc_weights f;
+	int rc;
+
+	KC_TRY(kc_weights_open(path, &f));
+	if (key == KC_TCVC_ECCV16 && has_key(&f, "model10.1.weight"))
+		rc = KC_FAIL(KC_ECONFIG, "%s is siggraph17, the model wants eccv16", path);
+	else if (key == KC_TCVC_SIGGRAPH17 && has_key(&f, "model8.6.weight"))
+		rc = KC_FAIL(KC_ECONFIG, "%s is eccv16, the model wants siggraph17", path);
+	else
+		rc = load_part(&f, s, &beside);
+	kc_weights_close(&f);
+	return rc;
+}
+
+static int load_key_net(const struct kc_weights *f, struct kc_params *s, enum kc_tcvc_key key,
 			const struct kc_model_files *files, struct kc_model_about *about)
 {
 	static const struct part inside = {"fea_key.", "", "the keyframe network"};
-	static const struct part beside = {"fea_key.", "fea_key.", "a keyframe network"};
 
 	about->key_source = files->key_net ? files->key_net : files->model;
 	if (files->key_net)
-		return load_file(files->key_net, s, &beside);
+		return load_key_file(files->key_net, s, key);
 	if (!kc_weights_has(f, "fea_key."))
 		return KC_FAIL(KC_ECONFIG,
-			       "%s holds no keyframe network (fea_key.*): give siggraph17's "
-			       "weights with --key-net",
-			       files->model);
+			       "%s holds no keyframe network (fea_key.*): give %s's weights with "
+			       "--key-net",
+			       files->model, key_names[key]);
 	return load_part(f, s, &inside);
 }
 
@@ -156,7 +210,7 @@ static int load_all(const struct kc_weights *f, struct kc_params *s,
 
 	KC_TRY(load_part(f, s, &whole[a->network]));
 	if (a->network == KC_COLORIZE_TCVC)
-		KC_TRY(load_key_net(f, s, files, about));
+		KC_TRY(load_key_net(f, s, a->key, files, about));
 	if (a->flownet)
 		KC_TRY(files->flow_net ? load_file(files->flow_net, s, &flow_beside)
 				       : load_part(f, s, &flow_inside));

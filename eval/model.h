@@ -4,26 +4,26 @@
 
 #include "models/colorizer.h"
 
-enum kc_flow_choice { KC_FLOW_UNSAID, KC_FLOW_DIS, KC_FLOW_FLOWNET2 };
+enum kc_flow_choice { KC_MODEL_FLOW_UNSAID, KC_MODEL_FLOW_DIS, KC_MODEL_FLOW_FLOWNET2 };
 
 struct kc_model_files {
 	const char *model;              /* of TCVC, of siggraph17 or of eccv16 */
-	const char *key_net;            /* siggraph17, for a TCVC file without fea_key.*; or NULL */
+	const char *key_net;            /* for a TCVC file without fea_key.*; or NULL */
 	const char *flow_net;           /* FlowNet 2.0, for a file without flow.*; or NULL */
 	enum kc_flow_choice flow;       /* unsaid: FlowNet 2.0 where there are weights, else DIS */
 };
 
 /* What was found in the files. */
 struct kc_model_about {
-	const char *network;            /* "TCVC", "siggraph17" or "eccv16" */
+	const char *network;            /* "TCVC", "siggraph17", "eccv16", ... */
 	const char *key_source, *flow_source;   /* files, or words; NULL: not needed */
 	double width;
 	int64_t iter;                   /* of training; -1: not told */
 };
 
 /*
- * Fills in network, width, mask_cent, temperature and flownet of args from the model file, opens
- * the colorizer and loads its weights.  Strings of *about live as long as `files`.
+ * Fills in network, width, mask_cent, temperature, key, classes and flownet of args from the model
+ * file, opens the colorizer and loads its weights.  Strings of *about live as long as `files`.
  * KC_ENOENT, KC_EFORMAT, KC_ESHAPE: a file is missing, damaged, or not of this network;
  * KC_ECONFIG: weights that are needed are in no file.
  */

@@ -21,7 +21,14 @@ static struct kc_tensor *image(struct kc_model *m, const char *name, int n, int 
 
 static void build_tcvc(struct kc_model *m, double width)
 {
-	const struct kc_tcvc_args a = {.frames = 3, .width = width};
+	const struct kc_tcvc_args a = {.frames = 3, .width = width, .class_head = true};
+
+	kc_tcvc(m, image(m, "l", a.frames, 1), &a);
+}
+
+static void build_tcvc_eccv16(struct kc_model *m, double width)
+{
+	const struct kc_tcvc_args a = {.frames = 3, .width = width, .key = KC_TCVC_ECCV16};
 
 	kc_tcvc(m, image(m, "l", a.frames, 1), &a);
 }
@@ -56,10 +63,11 @@ static int check_eccv16(const struct kc_params *params, FILE *out)
 }
 
 const struct kc_network kc_networks[] = {
-	{"tcvc", "weigting.conv1.weight", "flow.", 196, build_tcvc, NULL},
-	{"siggraph17", "model10.1.weight", NULL, 128, build_siggraph17, NULL},
-	{"eccv16", "model8.4.weight", NULL, 256, build_eccv16, check_eccv16},
-	{"flownet2", "flownetfusion.conv0.0.weight", NULL, 0, build_flownet2, NULL},
+	{"tcvc_eccv16", "fea_key.model8.4.weight", {"flow."}, 256, build_tcvc_eccv16, NULL},
+	{"tcvc", "weigting.conv1.weight", {"flow.", "class_head."}, 196, build_tcvc, NULL},
+	{"siggraph17", "model10.1.weight", {0}, 128, build_siggraph17, NULL},
+	{"eccv16", "model8.4.weight", {0}, 256, build_eccv16, check_eccv16},
+	{"flownet2", "flownetfusion.conv0.0.weight", {0}, 0, build_flownet2, NULL},
 	{0},
 };
 

@@ -11,7 +11,7 @@
 struct kc_network {
 	const char *name;               /* "siggraph17" */
 	const char *sign;               /* a parameter that no other network has */
-	const char *optional;           /* prefix of parameters that its files may lack, or NULL */
+	const char *optional[2];        /* prefixes of parameters that its files may lack */
 	int channels;                   /* of the sign at width 1; 0: the width is fixed */
 	void (*build)(struct kc_model *, double width);
 	/* What importing must look at, told in a line on out; NULL: nothing. */

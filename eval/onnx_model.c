@@ -63,7 +63,7 @@ static void build_tcvc(struct kc_onnx_model *m, const struct kc_onnx_model_args 
 	from.next = input(m, "feature_after", channels, a);
 	from.to_previous = input(m, "flow_before", 2, a);
 	from.to_next = input(m, "flow_after", 2, a);
-	y = kc_tcvc_step(&m->model, l, &from, a->factor);
+	y = kc_tcvc_step(&m->model, l, &from, &(struct kc_tcvc_args){.width = a->factor});
 	output(m, "ab", y.ab);
 	output(m, "feature", y.feature);
 	output(m, "feature_back", y.backward);

@@ -40,7 +40,9 @@ struct kc_colorizer_args {
 	bool global_hints, distribution;        /* of KC_COLORIZE_FRAMES: parts of siggraph17 */
 	int classes;            /* of KC_COLORIZE_FRAMES, of the class head; 0: 529 */
 	bool hints;             /* anchors take hints; not of KC_COLORIZE_BINS */
-	double temperature;     /* of KC_COLORIZE_BINS: see models/eccv16.h */
+	double temperature;     /* of eccv16, also as TCVC's: see models/eccv16.h */
+	enum kc_tcvc_key key;   /* of KC_COLORIZE_TCVC: the network of its anchors */
+	bool class_head;        /* of KC_COLORIZE_TCVC: siggraph17 has a head of 313 bins */
 	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by callback */
 	bool low;               /* bf16 where operators allow it */
 	bool published;         /* clip colours outside of sRGB */

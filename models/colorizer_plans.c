@@ -18,7 +18,9 @@ static struct kc_tcvc_args tcvc_args(const struct kc_colorizer *c, int frames)
 
 	return (struct kc_tcvc_args){.frames = frames, .width = c->args.width,
 				     .mask_cent = c->args.mask_cent,
-				     .pairs_per_call = (int)KC_MAX(per_call, INT64_C(1))};
+				     .pairs_per_call = (int)KC_MAX(per_call, INT64_C(1)),
+				     .key = c->args.key, .temperature = c->args.temperature,
+				     .class_head = c->args.class_head};
 }
 
 static struct kc_type planes(const struct kc_colorizer *c, int64_t n, int64_t channels)
@@ -72,7 +74,6 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 	const struct kc_eccv16_args bins = {.temperature = c->args.temperature,
 					    .width = c->args.width};
 	struct kc_tcvc_args args = tcvc_args(c, 1);
-	struct kc_siggraph17 out = {0};
 	struct kc_model m;
 
 	a->graph = kc_graph_new(&kc_layers);
@@ -81,20 +82,25 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 	m = model_of(c, a->graph);
 	anchor_inputs(c, a);
 	if (c->args.network == KC_COLORIZE_TCVC) {
+		struct kc_tcvc_colour out;
+
 		args.hint = a->hint;
 		args.mask = a->mask;
 		out = kc_tcvc_anchors(&m, a->l, &args);
+		a->ab = out.ab;
 		a->feature = out.feature;
+		a->logits = out.own_logits;
 	} else if (c->args.network == KC_COLORIZE_FRAMES) {
-		out = single_frame(c, &m, a);
-	} else {
-		struct kc_eccv16 classes = kc_eccv16(&m, a->l, &bins);
+		struct kc_siggraph17 out = single_frame(c, &m, a);
 
-		out.ab = classes.ab;
-		out.logits = classes.logits;
+		a->ab = out.ab;
+		a->logits = out.distribution ? out.distribution : out.logits;
+	} else {
+		struct kc_eccv16 out = kc_eccv16(&m, a->l, &bins);
+
+		a->ab = out.ab;
+		a->logits = out.logits;
 	}
-	a->ab = out.ab;
-	a->logits = out.distribution ? out.distribution : out.logits;
 	kc_model_release(&m);
 	return kc_graph_status(a->graph);
 }
@@ -128,7 +134,7 @@ static void window_release(struct kc_window_plan *w)
 static int window_graph(struct kc_colorizer *c, struct kc_window_plan *w, int frames)
 {
 	struct kc_tcvc_args args = tcvc_args(c, frames);
-	int64_t channels = c->anchor.feature->type.dim[1];
+	struct kc_type feature = c->anchor.feature->type;
 	struct kc_tensor *flows;
 	struct kc_model m;
 
@@ -140,13 +146,13 @@ static int window_graph(struct kc_colorizer *c, struct kc_window_plan *w, int fr
 	kc_tcvc_pairs(frames, NULL, 0, w->pairs);
 	m = model_of(c, w->graph);
 	w->l = kc_input(w->graph, "luma", planes(c, frames, 1));
-	w->first = kc_input(w->graph, "first", planes(c, 1, channels));
-	w->last = kc_input(w->graph, "last", planes(c, 1, channels));
+	w->first = kc_input(w->graph, "first", feature);
+	w->last = kc_input(w->graph, "last", feature);
 	if (c->args.flownet)
 		flows = kc_tcvc_flows(&m, w->l, &args);
 	else
 		flows = w->flows = kc_input(w->graph, "flows", planes(c, w->n_pairs, 2));
-	w->ab = kc_tcvc_between(&m, w->l, w->first, w->last, flows, &args);
+	w->ab = kc_tcvc_between(&m, w->l, w->first, w->last, flows, &args).ab;
 	kc_model_release(&m);
 	return kc_graph_status(w->graph);
 }

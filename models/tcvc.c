@@ -115,43 +115,98 @@ struct kc_tensor *kc_tcvc_flows(struct kc_model *m, struct kc_tensor *l,
 
 /* ---- anchors ---- */
 
-/* siggraph17 is frozen, and keeps its running statistics even where it is trained. */
-struct kc_siggraph17 kc_tcvc_anchors(struct kc_model *m, struct kc_tensor *l,
-				     const struct kc_tcvc_args *a)
+static struct kc_tensor *class_head(struct kc_model *m, struct kc_tensor *feature,
+				    const struct kc_tcvc_args *a)
 {
-	const struct kc_siggraph17_args args = {.hint = a->hint, .mask = a->mask,
-						.mask_cent = a->mask_cent, .width = a->width};
-	struct kc_siggraph17 anchors = {0};
+	if (!a->class_head || a->key == KC_TCVC_ECCV16)
+		return NULL;
+	return kc_conv(m, "class_head", kc_subsample(m->g, feature, 4), .out = KC_BINS, .k = 1);
+}
+
+static struct kc_tcvc_colour from_siggraph17(struct kc_siggraph17 s)
+{
+	return (struct kc_tcvc_colour){.ab = s.ab, .feature = s.feature,
+				       .own_logits = s.logits};
+}
+
+static struct kc_tcvc_colour from_eccv16(struct kc_eccv16 e)
+{
+	return (struct kc_tcvc_colour){e.ab, e.feature, e.logits, e.logits};
+}
+
+/* It is frozen, and keeps its running statistics even where it is trained. */
+struct kc_tcvc_colour kc_tcvc_anchors(struct kc_model *m, struct kc_tensor *l,
+				      const struct kc_tcvc_args *a)
+{
+	const struct kc_siggraph17_args sig17 = {.hint = a->hint, .mask = a->mask,
+						 .mask_cent = a->mask_cent,
+						 .width = a->width};
+	const struct kc_eccv16_args bins = {.temperature = a->temperature, .width = a->width};
+	struct kc_tcvc_colour anchors = {0};
 	bool frozen = m->frozen, train = m->train;
 
 	m->frozen = frozen || !a->train_anchors;
 	m->train = false;
-	KC_SCOPE(m->g, "fea_key")
-		anchors = kc_siggraph17(m, l, &args);
+	KC_SCOPE(m->g, "fea_key") {
+		if (a->key == KC_TCVC_ECCV16)
+			anchors = from_eccv16(kc_eccv16(m, l, &bins));
+		else
+			anchors = from_siggraph17(kc_siggraph17(m, l, &sig17));
+	}
 	m->frozen = frozen;
 	m->train = train;
+	if (!anchors.logits)
+		anchors.logits = class_head(m, anchors.feature, a);
 	return anchors;
 }
 
-static struct kc_tensor *colour(struct kc_model *m, struct kc_tensor *feature,
-				const struct kc_tcvc_args *a)
+/* By the last layers of the image network. */
+static struct kc_tcvc_colour colour(struct kc_model *m, struct kc_tensor *feature,
+				    const struct kc_tcvc_args *a)
 {
-	struct kc_tensor *ab = NULL;
+	struct kc_tcvc_colour out = {.feature = feature};
 	bool frozen = m->frozen;
 
 	m->frozen = frozen || !a->train_anchors;
-	KC_SCOPE(m->g, "fea_key")
-		ab = kc_siggraph17_out(m, feature);
+	KC_SCOPE(m->g, "fea_key") {
+		if (a->key == KC_TCVC_ECCV16)
+			out = from_eccv16(kc_eccv16_out(m, feature, a->temperature));
+		else
+			out.ab = kc_siggraph17_out(m, feature);
+	}
 	m->frozen = frozen;
-	return ab;
+	if (!out.logits)
+		out.logits = class_head(m, feature, a);
+	return out;
+}
+
+/* ---- sizes ---- */
+
+static int features(const struct kc_tcvc_args *a)
+{
+	return kc_width(a->width, a->key == KC_TCVC_ECCV16 ? 256 : 128);
+}
+
+/* Of the size of features. */
+static struct kc_tensor *shrink(struct kc_graph *g, struct kc_tensor *x,
+				const struct kc_tcvc_args *a)
+{
+	return a->key == KC_TCVC_ECCV16 ? kc_avg_pool(g, x, .k = 4) : x;
+}
+
+static struct kc_tensor *shrink_flows(struct kc_graph *g, struct kc_tensor *flows,
+				      const struct kc_tcvc_args *a)
+{
+	return a->key == KC_TCVC_ECCV16 ? kc_scale(g, shrink(g, flows, a), 0.25) : flows;
 }
 
 /* ---- the trained heads ---- */
 
-static struct kc_tensor *luma_feature(struct kc_model *m, struct kc_tensor *l, double width)
+static struct kc_tensor *luma_feature(struct kc_model *m, struct kc_tensor *l,
+				      const struct kc_tcvc_args *a)
 {
-	int c = kc_width(width, 32);
-	struct kc_tensor *x = l;
+	int c = kc_width(a->width, 32);
+	struct kc_tensor *x = shrink(m->g, l, a);
 
 	KC_SCOPE(m->g, "L_fea_extractor") {
 		x = kc_conv(m, "0", x, .out = c, .act = KC_LEAKY, .slope = 0.1f);
@@ -184,14 +239,15 @@ static struct kc_tensor *weighting(struct kc_model *m, struct kc_tensor *x, doub
 	return x;
 }
 
-static struct kc_tensor *feature_refine(struct kc_model *m, struct kc_tensor *x, double width)
+static struct kc_tensor *feature_refine(struct kc_model *m, struct kc_tensor *x,
+					const struct kc_tcvc_args *a)
 {
-	int c196 = kc_width(width, 196), c128 = kc_width(width, 128);
+	int c196 = kc_width(a->width, 196), c = features(a);
 
 	KC_SCOPE(m->g, "feature_refine") {
 		x = kc_conv(m, "conv1", x, .out = c196, .act = KC_LEAKY, .slope = 0.1f);
-		x = kc_conv(m, "conv2", x, .out = c128, .act = KC_LEAKY, .slope = 0.1f);
-		x = kc_conv(m, "conv3", x, .out = c128);
+		x = kc_conv(m, "conv2", x, .out = c, .act = KC_LEAKY, .slope = 0.1f);
+		x = kc_conv(m, "conv3", x, .out = c);
 	}
 	return x;
 }
@@ -251,59 +307,77 @@ static struct kc_tensor *step_forward(struct kc_model *m, const struct propagati
 	red_middle = channel_reduction(m, kc_stop(g, middle), a->width);
 	return kc_add(g, middle,
 		      feature_refine(m, KC_CONCAT(g, 1, before, now, after, red_next, red_previous,
-						  red_middle), a->width));
+						  red_middle), a));
 }
 
-static struct kc_tensor *propagate(struct kc_model *m, struct propagation *p, struct kc_tensor **ab,
-				   struct kc_tensor *first_feature, struct kc_tensor *last_feature,
-				   const struct kc_tcvc_args *a)
+/* ab and logits by frame; logits stay NULL without classes. */
+static struct kc_tcvc_colour propagate(struct kc_model *m, struct propagation *p,
+				       struct kc_tensor **ab, struct kc_tensor **logits,
+				       struct kc_tensor *first_feature,
+				       struct kc_tensor *last_feature,
+				       const struct kc_tcvc_args *a)
 {
+	int n = a->frames - 2;
 	struct kc_tensor *feature = first_feature, *flow;
+	struct kc_tcvc_colour now;
 
 	propagate_backward(m, p, last_feature, a);
-	for (int i = 1; i <= a->frames - 2; i++) {
-		flow = rows(m->g, p->flows, run_start(a, 1) + i - 1, 1, p->n);
-		feature = step_forward(m, p, i, feature, flow, a);
-		ab[i - 1] = colour(m, feature, a);
+	for (int i = 0; i < n; i++) {
+		flow = rows(m->g, p->flows, run_start(a, 1) + i, 1, p->n);
+		feature = step_forward(m, p, i + 1, feature, flow, a);
+		now = colour(m, feature, a);
+		ab[i] = now.ab;
+		logits[i] = now.logits;
 	}
-	return kc_concat(m->g, 0, ab, a->frames - 2);
+	return (struct kc_tcvc_colour){
+		.ab = kc_concat(m->g, 0, ab, n),
+		.logits = logits[0] ? kc_concat(m->g, 0, logits, n) : NULL,
+	};
 }
 
-struct kc_tensor *kc_tcvc_between(struct kc_model *m, struct kc_tensor *l,
-				  struct kc_tensor *first_feature, struct kc_tensor *last_feature,
-				  struct kc_tensor *flows, const struct kc_tcvc_args *a)
+struct kc_tcvc_colour kc_tcvc_between(struct kc_model *m, struct kc_tensor *l,
+				      struct kc_tensor *first_feature,
+				      struct kc_tensor *last_feature, struct kc_tensor *flows,
+				      const struct kc_tcvc_args *a)
 {
-	struct propagation p = {.flows = flows, .n = windows(l, a)};
-	struct kc_tensor **lists, *ab;
+	struct propagation p = {.n = windows(l, a)};
+	struct kc_tcvc_colour out = {0};
+	struct kc_tensor **lists;
 
 	if (a->frames <= 2)
-		return NULL;
-	lists = kc_calloc(4 * (size_t)a->frames, sizeof(struct kc_tensor *));
+		return out;
+	lists = kc_calloc(5 * (size_t)a->frames, sizeof(struct kc_tensor *));
 	if (!lists)
-		return kc_graph_fail(m->g, "out of memory");
+		return (struct kc_tcvc_colour){.ab = kc_graph_fail(m->g, "out of memory")};
+	p.flows = shrink_flows(m->g, flows, a);
 	p.backward = lists;
 	p.luma = lists + a->frames;
 	p.reduced = lists + 2 * a->frames;
-	by_frame(m->g, luma_feature(m, l, a->width), a->frames, p.luma);
-	ab = propagate(m, &p, lists + 3 * a->frames, first_feature, last_feature, a);
+	by_frame(m->g, luma_feature(m, l, a), a->frames, p.luma);
+	out = propagate(m, &p, lists + 3 * a->frames, lists + 4 * a->frames, first_feature,
+			last_feature, a);
 	free(lists);
-	return ab;
+	return out;
 }
 
 struct kc_tcvc_step kc_tcvc_step(struct kc_model *m, struct kc_tensor *const l[3],
-				 const struct kc_tcvc_neighbours *from, double width)
+				 const struct kc_tcvc_neighbours *from,
+				 const struct kc_tcvc_args *args)
 {
-	const struct kc_tcvc_args a = {.frames = 3, .width = width};
+	const struct kc_tcvc_args a = {.frames = 3, .width = args->width, .key = args->key,
+				       .temperature = args->temperature};
+	struct kc_tensor *to_next = shrink_flows(m->g, from->to_next, &a);
+	struct kc_tensor *to_previous = shrink_flows(m->g, from->to_previous, &a);
 	struct kc_tensor *luma[3], *backward[3] = {0}, *reduced[3] = {0};
 	struct propagation p = {.luma = luma, .backward = backward, .reduced = reduced};
 	struct kc_tcvc_step out;
 
 	for (int i = 0; i < 3; i++)
-		luma[i] = luma_feature(m, l[i], width);
-	out.backward = backward[1] = kc_warp(m->g, from->next, from->to_next);
-	reduced[2] = channel_reduction(m, kc_stop(m->g, from->next), width);
-	out.feature = step_forward(m, &p, 1, from->previous, from->to_previous, &a);
-	out.ab = colour(m, out.feature, &a);
+		luma[i] = luma_feature(m, l[i], &a);
+	out.backward = backward[1] = kc_warp(m->g, from->next, to_next);
+	reduced[2] = channel_reduction(m, kc_stop(m->g, from->next), a.width);
+	out.feature = step_forward(m, &p, 1, from->previous, to_previous, &a);
+	out.ab = colour(m, out.feature, &a).ab;
 	return out;
 }
 
@@ -330,20 +404,29 @@ static bool input_fits(struct kc_graph *g, const struct kc_tensor *l, const stru
 	return true;
 }
 
+static struct kc_tensor *in_order(struct kc_graph *g, struct kc_tensor *const end[2],
+				  struct kc_tensor *between)
+{
+	return between ? KC_CONCAT(g, 0, end[0], between, end[1])
+		       : KC_CONCAT(g, 0, end[0], end[1]);
+}
+
 struct kc_tcvc kc_tcvc(struct kc_model *m, struct kc_tensor *l, const struct kc_tcvc_args *a)
 {
 	struct kc_graph *g = m->g;
 	int last = a->frames - 1;
-	struct kc_siggraph17 anchors;
-	struct kc_tensor *ends, *ab[2], *feature[2], *between;
+	struct kc_tcvc_colour anchors, between;
+	struct kc_tensor *ends, *ab[2], *feature[2], *logits[2];
 	struct kc_tcvc out = {.flows = a->flows};
 	int64_t n;
 
 	if (!input_fits(g, l, a))
-		return (struct kc_tcvc){kc_graph_fail(g, "tcvc: no input"), a->flows};
+		return (struct kc_tcvc){kc_graph_fail(g, "tcvc: no input"), a->flows, NULL};
 	n = windows(l, a);
-	if (last == 0)
-		return (struct kc_tcvc){kc_tcvc_anchors(m, l, a).ab, NULL};
+	if (last == 0) {
+		anchors = kc_tcvc_anchors(m, l, a);
+		return (struct kc_tcvc){anchors.ab, NULL, anchors.logits};
+	}
 	ends = KC_CONCAT(g, 0, rows(g, l, 0, 1, n), rows(g, l, last, 1, n));
 	anchors = kc_tcvc_anchors(m, ends, a);
 	kc_split(g, anchors.ab, 0, 2, ab);
@@ -351,6 +434,10 @@ struct kc_tcvc kc_tcvc(struct kc_model *m, struct kc_tensor *l, const struct kc_
 	if (!out.flows && count_pairs(a))
 		out.flows = kc_tcvc_flows(m, l, a);
 	between = kc_tcvc_between(m, l, feature[0], feature[1], out.flows, a);
-	out.ab = between ? KC_CONCAT(g, 0, ab[0], between, ab[1]) : KC_CONCAT(g, 0, ab[0], ab[1]);
+	out.ab = in_order(g, ab, between.ab);
+	if (anchors.logits) {
+		kc_split(g, anchors.logits, 0, 2, logits);
+		out.logits = in_order(g, logits, between.logits);
+	}
 	return out;
 }

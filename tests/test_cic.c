@@ -1,5 +1,6 @@
 /* Colours as classes: the prior and its file, the rebalanced loss, eccv16 trained by it. */
 #include "core/file.h"
+#include "eval/model.h"
 #include "layers/cpu/cpu.h"
 #include "losses/classes.h"
 #include "losses/metrics.h"
@@ -458,6 +459,152 @@ static void test_mistakes(void)
 		     "network_G.which_model_G: expected eccv16");
 }
 
+#define WINDOWS "network_G.init=random", "network_G.width=0.0625"
+#define WITH_ECCV16 WINDOWS, "network_G.key_net=eccv16"
+
+static const char *at(const char *key, const char *name)
+{
+	static char set[4][4096];
+	static int next;
+
+	next = (next + 1) % 4;
+	snprintf(set[next], sizeof set[next], "%s=%s", key, kc_test_path(name));
+	return set[next];
+}
+
+/* The norm of the first step's gradient in those parameters; -1 when there are none. */
+static double moved(const char *const *set, const char *prefix)
+{
+	struct kc_config c;
+	struct kc_run r;
+	double sum = -1;
+
+	if (KC_CHECK_OK(kc_test_open(&r, &c, set))) {
+		const struct kc_params *s = r.training.params;
+		float *before = kc_alloc(s->count * sizeof *before);
+
+		KC_ASSERT(before);
+		memcpy(before, s->master, s->count * sizeof *before);
+		kc_test_step(&r);
+		for (size_t i = 0; i < s->n; i++) {
+			struct kc_buf b = kc_param_master(s->v[i]);
+
+			if (strncmp(s->v[i]->name, prefix, strlen(prefix)) || s->v[i]->statistic)
+				continue;
+			sum = fmax(sum, 0);
+			for (int64_t k = 0; k < kc_numel(&b.type); k++)
+				sum += fabs(kc_get(&b, k) - before[s->v[i]->offset + (size_t)k]);
+		}
+		free(before);
+	}
+	kc_test_close(&r, &c);
+	return sum;
+}
+
+#define SGD "train.optimizer=sgd", "train.momentum=0", "train.lr_G=1", "train.srl_weight=0"
+
+/* What the class loss alone teaches: the propagation, and the new head of siggraph17. */
+static void test_class_weight(void)
+{
+	const char *said, *prior;
+
+	kc_test_clips();
+	prior = prior_of_clips();
+	KC_CHECK(moved(SET(WINDOWS, SGD, prior, "train.class_weight=1"), "class_head.") > 1e-6);
+	KC_CHECK(moved(SET(WINDOWS, SGD, prior, "train.class_weight=1"), "feature_ref") > 1e-9);
+	KC_CHECK(moved(SET(WINDOWS, SGD, prior, "train.class_weight=1"), "fea_key.") == 0);
+	KC_CHECK(moved(SET(WITH_ECCV16, SGD, prior, "train.class_weight=1"), "feature_ref") > 1e-9);
+	KC_CHECK(moved(SET(WITH_ECCV16, SGD, prior, "train.class_weight=1"), "fea_key.") == 0);
+	KC_CHECK(moved(SET(WITH_ECCV16, SGD, prior, "train.class_weight=1",
+			   "network_G.train_flow_keyNet=true"), "fea_key.model8.6") > 1e-6);
+	KC_CHECK(moved(SET(WITH_ECCV16, SGD, prior, "train.class_weight=1",
+			   "network_G.train_flow_keyNet=true"), "fea_key.model_out") == 0);
+	KC_CHECK(moved(SET(WINDOWS), "class_head.") == -1);
+	KC_CHECK_OK(kc_test_train(SET(WINDOWS, "train.class_weight=0.5"), &said));
+	KC_CHECK(strstr(said, "the class loss is not rebalanced") && strstr(said, "l_class"));
+	KC_CHECK_OK(kc_test_train(SET(WINDOWS, "train.class_weight=0.5", prior), &said));
+	KC_CHECK(!strstr(said, "is not rebalanced"));
+	KC_CHECK_OK(kc_test_train(SET(WINDOWS), &said));
+	KC_CHECK(!strstr(said, "rebalanced") && !strstr(said, "l_class"));
+}
+
+#define MODEL "experiments/run/models/2_G.safetensors"
+
+static int load(const char *model, const char *key_net, struct kc_colorizer_args *args)
+{
+	const struct kc_model_files files = {.model = model, .key_net = key_net};
+	struct kc_model_about about;
+	struct kc_colorizer *c;
+	struct kc_device d;
+	int rc = kc_device_cpu(&d, 1);
+
+	*args = (struct kc_colorizer_args){.size = 16};
+	if (!rc)
+		rc = kc_model_open(&c, args, &d, &files, &about);
+	if (!rc)
+		kc_colorizer_close(c);
+	kc_device_release(&d);
+	return rc;
+}
+
+/* Trained, validated, resumed, opened again; weights of the other kind are named. */
+static void test_key_net(void)
+{
+	struct kc_colorizer_args args;
+	const char *said;
+
+	kc_test_clips();
+	KC_CHECK_OK(kc_test_train(SET(WITH_ECCV16, at("datasets.val.dataroot_GT", "clips"),
+				      "datasets.val.GT_size=24", "train.val_freq=2"), &said));
+	KC_CHECK(strstr(said, "validation behind iteration 2: PSNR "));
+	KC_CHECK_OK(kc_test_train(SET(WITH_ECCV16, "path.resume_state=auto", "train.niter=3"),
+				  &said));
+	KC_CHECK(strstr(said, "resumed behind iteration 2"));
+	if (KC_CHECK_OK(load(kc_test_path(MODEL), NULL, &args)))
+		KC_CHECK(args.network == KC_COLORIZE_TCVC && args.key == KC_TCVC_ECCV16 &&
+			 args.temperature == 0.38 && !args.class_head);
+	KC_CHECK_OK(kc_test_train(SET("name=wide", WITH_ECCV16, at("path.pretrain_model_G", MODEL)),
+				  NULL));
+	KC_CHECK_ERR(kc_test_train(SET("name=other", WINDOWS, at("path.pretrain_model_G", MODEL)),
+				   NULL), KC_ECONFIG,
+		     "the keyframe network is eccv16, network_G.key_net says siggraph17");
+	KC_CHECK_OK(kc_test_train(SET("name=sig", WINDOWS, "train.class_weight=1"), NULL));
+	if (KC_CHECK_OK(load(kc_test_path("experiments/sig/models/2_G.safetensors"), NULL, &args)))
+		KC_CHECK(args.key == KC_TCVC_SIGGRAPH17 && args.class_head && !args.temperature);
+	KC_CHECK_ERR(load(kc_test_path("experiments/sig/models/2_G.safetensors"),
+			  kc_test_path(MODEL), &args), KC_ECONFIG, "the model wants siggraph17");
+	KC_CHECK_ERR(kc_test_train(SET("name=other", "network_G.init=pretrained",
+				       "network_G.width=0.0625", "network_G.key_net=eccv16",
+				       at("path.pretrain_key_net",
+					  "experiments/sig/models/2_G.safetensors")), NULL),
+		     KC_ECONFIG, "the keyframe network is siggraph17, network_G.key_net says ecc");
+	/* A new head beside weights that were trained without one. */
+	KC_CHECK_OK(kc_test_train(SET("name=plain", WINDOWS), NULL));
+	KC_CHECK_OK(kc_test_train(SET("name=head", WINDOWS, "train.class_weight=1",
+				      at("path.pretrain_model_G",
+					 "experiments/plain/models/2_G.safetensors")), NULL));
+	KC_CHECK_ERR(kc_test_train(SET("name=none", "network_G.key_net=eccv16",
+				       "network_G.init=pretrained"), NULL), KC_ENOENT,
+		     "published as colorization_release_v2-9b330a0b.pth");
+}
+
+/* The keyframe network that cic trains serves TCVC; its temperature is compared. */
+static void test_from_cic(void)
+{
+	const char *key = "experiments/run/models/2_G.safetensors", *said;
+
+	kc_test_clips();
+	KC_CHECK_OK(kc_test_train(SET(CIC, "network_G.width=0.0625", "train.rebalance=false"),
+				  NULL));
+	KC_CHECK_OK(kc_test_train(SET("name=tcvc", WITH_ECCV16, "network_G.init=pretrained",
+				      at("path.pretrain_key_net", key)), &said));
+	KC_CHECK(!strstr(said, "temperature"));
+	KC_CHECK_OK(kc_test_train(SET("name=warm", WITH_ECCV16, "network_G.init=pretrained",
+				      "network_G.temperature=1", at("path.pretrain_key_net", key)),
+				  &said));
+	KC_CHECK(strstr(said, "its temperature is 0.38, network_G.temperature takes 1 instead"));
+}
+
 const struct kc_test kc_tests_cic[] = {
 	{"a prior counts every fourth pixel's bin, grey frames left out", test_prior},
 	{"counts are smoothed and none is lost", test_smooth},
@@ -466,6 +613,9 @@ const struct kc_test kc_tests_cic[] = {
 	{"the rebalanced loss: its gradient equals differences", test_gradient},
 	{"one batch of eight pictures is learnt", test_overfit},
 	{"a run: fixed decoder, with and without prior", test_run},
+	{"TCVC: the class loss, with both keyframe networks", test_class_weight},
+	{"TCVC on eccv16: trained, resumed, opened, mismatched", test_key_net},
+	{"TCVC on what cic trained", test_from_cic},
 	{"settings that do not fit are named", test_mistakes},
 	{0},
 };

@@ -30,7 +30,7 @@ static void test_authors(void)
 	KC_CHECK(c.data.intervals.n == 1 && c.data.intervals.v[0] == 1 && !c.data.reverse);
 	KC_CHECK(c.data.batch_size == 4 && c.data.size == 256 && c.data.workers == 3);
 	KC_CHECK(strcmp(c.data.keys, "./lists/DAVIS_videvo_train.pkl") == 0);
-	KC_CHECK(c.network.kind == KC_NETWORK_TCVC && c.network.key_net == KC_KEY_NET_SIGGRAPH17);
+	KC_CHECK(c.network.kind == KC_NETWORK_TCVC && c.network.key_net == KC_TCVC_SIGGRAPH17);
 	KC_CHECK(!c.path.pretrain_model && !c.path.resume_state && c.path.strict_load);
 	KC_CHECK(c.schedule.lr == 5e-5 && c.schedule.kind == KC_SCHEDULE_MULTISTEP);
 	KC_CHECK(c.schedule.steps.n == 3 && c.schedule.steps.v[2] == 30000);

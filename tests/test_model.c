@@ -127,7 +127,7 @@ static void test_missing(void)
 	REFUSED(KC_ESHAPE, "the network needs", .model = kc_test_path("wide.safetensors"));
 	REFUSED(KC_EFORMAT, "metadata width", .model = kc_test_path("odd.safetensors"));
 	REFUSED(KC_ECONFIG, "--flow-net", .model = kc_test_path("whole.safetensors"),
-		.flow = KC_FLOW_FLOWNET2);
+		.flow = KC_MODEL_FLOW_FLOWNET2);
 	REFUSED(KC_EFORMAT, "as FlowNet2: ", .model = kc_test_path("whole.safetensors"),
 		.flow_net = kc_test_path("key.safetensors"));
 #undef REFUSED

@@ -8,6 +8,7 @@
 #include "models/hints.h"
 #include "models/init.h"
 #include "models/tcvc.h"
+#include "tests/golden_run.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -388,6 +389,88 @@ static void test_tcvc_variants(void)
 	}
 }
 
+/* The features of eccv16 travel at a quarter of the size, and the heads follow them. */
+static void test_tcvc_eccv16(void)
+{
+	struct kc_tcvc_args a = {.frames = 4, .key = KC_TCVC_ECCV16};
+	struct net n;
+	struct kc_tcvc out;
+
+	net_open(&n);
+	n.m.train = true;
+	a.flows = image(&n, "flows", 2 * kc_tcvc_pairs(4, NULL, 0, NULL), 2, 32);
+	out = kc_tcvc(&n.m, image(&n, "l", 8, 1, 32), &a);
+	if (KC_CHECK_OK(kc_graph_status(n.g))) {
+		is_dims(&out.ab->type, "8x2x32x32");
+		is_dims(&out.logits->type, "8x313x8x8");
+		is_dims(&out.flows->type, "8x2x32x32");
+		KC_CHECK(count(&n, "fea_key.") == 32236011 && n.m.n_updates == 0);
+		has_param(&n, "weigting.conv1.weight", "196x608x3x3");
+		has_param(&n, "feature_refine.conv1.weight", "196x288x3x3");
+		has_param(&n, "feature_refine.conv3.weight", "256x256x3x3");
+		has_param(&n, "channel_reduction.conv1.weight", "64x256x1x1");
+		KC_CHECK(!kc_params_find(n.params, "class_head.weight"));
+	}
+	net_close(&n);
+	net_open(&n);
+	a.flows = NULL;
+	kc_tcvc(&n.m, image(&n, "l", 4, 1, 36), &a);
+	KC_CHECK_ERR(kc_graph_status(n.g), KC_ESHAPE, "sides multiples of 8, got 2x1x36x36");
+	net_close(&n);
+}
+
+/* A flow of 4 pixels moves features by 1. */
+static void test_tcvc_quarter_flow(void)
+{
+	enum { C = 32, SIDE = 16, FLOW = 64 };
+	static double next[C * SIDE * SIDE], flow[2 * FLOW * FLOW], moved[C * SIDE * SIDE];
+	static const struct kc_plan_opts opts = {.real = KC_F64};
+	const struct kc_tcvc_args a = {.width = 0.125, .key = KC_TCVC_ECCV16};
+	struct kc_tensor *l[3];
+	struct kc_tcvc_neighbours from;
+	struct kc_tcvc_step step;
+	struct kc_device device;
+	struct net n;
+
+	net_open(&n);
+	kc_device_reference(&device);
+	for (int i = 0; i < 3; i++)
+		l[i] = image(&n, (const char *[]){"l0", "l1", "l2"}[i], 1, 1, FLOW);
+	from.previous = image(&n, "previous", 1, C, SIDE);
+	from.next = image(&n, "next", 1, C, SIDE);
+	from.to_previous = image(&n, "to_previous", 1, 2, FLOW);
+	from.to_next = image(&n, "to_next", 1, 2, FLOW);
+	step = kc_tcvc_step(&n.m, l, &from, &a);
+	is_dims(&step.ab->type, "1x2x64x64");
+	for (int i = 0; i < C * SIDE * SIDE; i++)
+		next[i] = i;
+	for (int i = 0; i < FLOW * FLOW; i++)
+		flow[i] = 4;
+	if (KC_CHECK_OK(test_run(n.g, &device, &opts,
+				 (struct test_feed[]){{from.next, next}, {from.to_next, flow}}, 2,
+				 &step.backward, 1, &(double *){moved})))
+		for (int i = 0; i < C * SIDE * SIDE; i++)
+			KC_CHECK(moved[i] == next[i % SIDE == SIDE - 1 ? i : i + 1]);
+	kc_device_release(&device);
+	net_close(&n);
+}
+
+/* The new head sees every frame, and is trained. */
+static void test_tcvc_classes(void)
+{
+	struct kc_tcvc_args a = {.frames = 4, .width = 0.25, .class_head = true};
+	struct net n;
+
+	net_open(&n);
+	a.flows = image(&n, "flows", kc_tcvc_pairs(4, NULL, 0, NULL), 2, 16);
+	is_dims(&kc_tcvc(&n.m, image(&n, "l", 4, 1, 16), &a).logits->type, "4x313x4x4");
+	KC_CHECK_OK(kc_graph_status(n.g));
+	has_param(&n, "class_head.weight", "313x32x1x1");
+	KC_CHECK(kc_params_find(n.params, "class_head.weight")->trainable);
+	KC_CHECK(count_trainable(&n) == 118169 + 313 * 33);
+	net_close(&n);
+}
+
 /* Windows too short for a frame between anchors, and inputs that do not fit. */
 static void test_tcvc_short(void)
 {
@@ -400,7 +483,7 @@ static void test_tcvc_short(void)
 	is_dims(&kc_tcvc(&n.m, l, &a).ab->type, "2x2x16x16");
 	a.frames = 2;
 	is_dims(&kc_tcvc(&n.m, l, &a).ab->type, "2x2x16x16");
-	KC_CHECK(!kc_tcvc_between(&n.m, l, l, l, NULL, &a));
+	KC_CHECK(!kc_tcvc_between(&n.m, l, l, l, NULL, &a).ab);
 	a.train_anchors = true;
 	KC_CHECK_OK(kc_graph_status(n.g));
 	a.frames = 3;
@@ -546,6 +629,9 @@ const struct kc_test kc_tests_models[] = {
 	{"TCVC: names, shapes, 1,675,305 trained parameters", test_tcvc},
 	{"TCVC: FlowNet 2.0 inside, frozen parts in evaluation mode", test_tcvc_inside},
 	{"TCVC: narrower variants", test_tcvc_variants},
+	{"TCVC on eccv16", test_tcvc_eccv16},
+	{"TCVC on eccv16: flows fit the features", test_tcvc_quarter_flow},
+	{"TCVC with a head of classes", test_tcvc_classes},
 	{"TCVC: short windows, inputs that do not fit", test_tcvc_short},
 	{"TCVC: anchors that are trained", test_train_anchors},
 	{"initial values depend on seed and name alone", test_init},

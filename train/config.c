@@ -167,10 +167,22 @@ static int check_network(const struct kc_config *c)
 	if (c->network.kind != networks[c->recipe].kind)
 		return KC_FAIL(KC_ECONFIG, "network_G.which_model_G: expected %s for this model",
 			       networks[c->recipe].name);
-	if (c->network.key_net == KC_KEY_NET_ECCV16)
-		return KC_FAIL(KC_ENOSUP, "network_G.key_net: eccv16 is not in this build; "
-			       "expected sig17");
 	return 0;
+}
+
+/* The default of path.pretrain_key_net names the file of siggraph17. */
+static int name_key_net(struct kc_config *c)
+{
+	size_t n;
+	const struct kc_opt *rows = kc_config_rows(&n);
+	const struct kc_opt *row = kc_opt_find(rows, n, "path.pretrain_key_net");
+	const char *path = c->path.pretrain_key_net;
+
+	if (c->network.key_net != KC_TCVC_ECCV16 || !path || strcmp(path, row->def))
+		return 0;
+	return kc_opt_set(row, c,
+			  "experiments/pretrained_models/colorization_release_v2-9b330a0b.pth",
+			  NULL);
 }
 
 static int check_srl_steps(const struct kc_config *c)
@@ -188,6 +200,7 @@ int kc_config_resolve(struct kc_config *c)
 	KC_TRY(check_name(c->name));
 	KC_TRY(check_network(c));
 	KC_TRY(check_srl_steps(c));
+	KC_TRY(name_key_net(c));
 	if (!c->data.intervals.n)
 		return KC_FAIL(KC_ECONFIG, "datasets.train.interval_list: expected an interval");
 	if (c->optimizer.beta1 >= 1 || c->optimizer.beta2 >= 1 || c->optimizer.ema_decay >= 1)
@@ -198,6 +211,12 @@ int kc_config_resolve(struct kc_config *c)
 		c->loss.reduction = KC_REDUCE_MEAN;
 	}
 	return kc_schedule_check(&c->schedule);
+}
+
+bool kc_config_uses_eccv16(const struct kc_config *c)
+{
+	return c->recipe == KC_RECIPE_CIC ||
+	       (c->recipe == KC_RECIPE_TCVC && c->network.key_net == KC_TCVC_ECCV16);
 }
 
 int kc_config_dump(const struct kc_config *c, FILE *out)

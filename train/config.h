@@ -15,13 +15,13 @@
 
 #include "core/option.h"
 #include "losses/pixel.h"
+#include "models/tcvc.h"
 #include "train/schedule.h"
 
 enum kc_recipe_kind { KC_RECIPE_TCVC, KC_RECIPE_IDC, KC_RECIPE_CIC };
 enum kc_precision_choice { KC_CHOOSE_FLOAT32, KC_CHOOSE_BF16, KC_CHOOSE_AUTO };
 enum kc_flow_source { KC_FLOW_FLOWNET2, KC_FLOW_DIS, KC_FLOW_PACK };
 enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17, KC_NETWORK_ECCV16 };
-enum kc_key_net { KC_KEY_NET_SIGGRAPH17, KC_KEY_NET_ECCV16 };
 enum kc_initial { KC_INITIAL_PRETRAINED, KC_INITIAL_FORMULA, KC_INITIAL_RANDOM };
 enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD };
 enum kc_criterion { KC_CRITERION_L1, KC_CRITERION_MSE, KC_CRITERION_SMOOTH_L1,
@@ -53,7 +53,7 @@ struct kc_config_val_data {
 
 struct kc_config_network {
 	int64_t kind;                   /* enum kc_network */
-	int64_t key_net;                /* enum kc_key_net */
+	int64_t key_net;                /* enum kc_tcvc_key */
 	bool train_key_net;
 	double width;                   /* factor on all channel counts */
 	int64_t initial;                /* enum kc_initial */
@@ -100,6 +100,7 @@ struct kc_config_idc {
 };
 
 struct kc_config_classes {
+	double weight;                  /* of the class loss in TCVC; 0: off */
 	char *prior;                    /* file of pack --prior; may be NULL */
 	bool rebalance;
 	double lambda, alpha;           /* of kc_rebalance */
@@ -163,6 +164,9 @@ int kc_config_set(struct kc_config *, const char *assignment);
 int kc_config_resolve(struct kc_config *);
 
 void kc_config_release(struct kc_config *);
+
+/* Whether eccv16 is trained, or is the keyframe network of TCVC. */
+bool kc_config_uses_eccv16(const struct kc_config *);
 
 /* The resolved configuration as YAML that loads again. */
 int kc_config_dump(const struct kc_config *, FILE *);

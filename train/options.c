@@ -78,7 +78,7 @@ INT("datasets.val.max_frames", val.max_frames, "0", 0, INFINITY, 0, "frames", "p
 ENUM("network_G.which_model_G", network.kind, "TCVC_IDC", "TCVC_IDC|siggraph17|eccv16", R,
      "the network that is trained")
 ENUM("network_G.key_net", network.key_net, "sig17", "sig17=siggraph17|eccv16", R,
-     "the colorizer of anchor frames")
+     "the colorizer of anchor frames, whose features travel")
 BOOL("network_G.train_flow_keyNet", network.train_key_net, "false", R,
      "train the colorizer of anchor frames too")
 REAL("network_G.width", network.width, "1", 0.0625, 1, R,
@@ -107,7 +107,8 @@ TEXT("path.experiments_root", path.experiments_root, "~", 0,
 TEXT("path.pretrain_model_G", path.pretrain_model, "~", R, "weights to start from")
 TEXT("path.pretrain_key_net", path.pretrain_key_net,
      "experiments/pretrained_models/siggraph17-df00044c.pth", R,
-     "weights of the colorizer of anchor frames")
+     "weights of the colorizer of anchor frames; with key_net: eccv16 the default is "
+     "colorization_release_v2-9b330a0b.pth in the same folder")
 TEXT("path.pretrain_flow", path.pretrain_flow,
      "experiments/pretrained_models/FlowNet2_checkpoint.pth.tar", R, "weights of FlowNet2")
 BOOL("path.strict_load", path.strict_load, "true", 0,
@@ -184,6 +185,9 @@ REAL("train.reg_weight", idc.reg_weight, "10", 0, INFINITY, R, "idc: weight of t
 BOOL("train.classification", idc.classification, "false", R,
      "idc: the classification loss trains the trunk, not the regression loss")
 ENUM("train.reg_loss", idc.reg_loss, "l1", "l1|huber", R, "idc: regression loss")
+REAL("train.class_weight", classes.weight, "0", 0, INFINITY, LATER,
+     "of the class loss over 313 bins in TCVC: of eccv16's bins, or of a new head on siggraph17's "
+     "features; 0: none")
 BOOL("train.rebalance", classes.rebalance, "true", LATER,
      "class loss over 313 bins: rare colours count more, by train.prior")
 TEXT("train.prior", classes.prior, "~", LATER,

@@ -1,6 +1,6 @@
 /*
- * TCVC: windows of frames, the pixel loss (off in the published training) and the
- * self-regularization loss of every step.  Source: models/tcvc.h, losses/warp.h.
+ * TCVC: windows of frames, the pixel loss and the class loss (both off in the published training)
+ * and the self-regularization loss of every step.  Source: models/tcvc.h, losses/warp.h.
  */
 #include "losses/pixel.h"
 #include "losses/warp.h"
@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 enum {
-	MAX_STEPS = KC_MAX_TERMS - 1,
+	MAX_STEPS = 11,
 	/* Pixels of FlowNet 2.0's batch: more pairs at once only take memory at this size. */
 	FLOW_PIXELS = 4 * 256 * 256
 };
@@ -79,7 +79,10 @@ static int tcvc_build(struct kc_training *t)
 				    .pairs_per_call = (int)(batch * per_call),
 				    .width = c->network.width,
 				    .mask_cent = c->network.mask_cent,
-				    .train_anchors = c->network.train_key_net};
+				    .train_anchors = c->network.train_key_net,
+				    .key = (enum kc_tcvc_key)c->network.key_net,
+				    .temperature = c->network.temperature,
+				    .class_head = c->classes.weight > 0};
 	struct kc_tensor *l, *truth;
 	struct kc_tcvc out;
 
@@ -104,9 +107,11 @@ static int tcvc_build(struct kc_training *t)
 			kc_self_regularize(t->graph, l, out.ab, flows, c->loss.srl_alpha).loss,
 			c->loss.srl_weight);
 	}
+	if (c->classes.weight > 0)
+		KC_TRY(kc_training_classes(t, out.logits, truth, c->classes.weight));
 	if (!t->loss)
-		return KC_FAIL(KC_ECONFIG,
-			       "train: pixel_weight and srl_weight are both 0, nothing is learnt");
+		return KC_FAIL(KC_ECONFIG, "train: pixel_weight, srl_weight and class_weight are "
+			       "all 0, nothing is learnt");
 	return 0;
 }
 

@@ -32,7 +32,10 @@ static void fill_save_args(struct kc_run *r)
 		.network = r->training.recipe->network,
 		.width = c->network.width,
 		.mask_cent = c->network.mask_cent,
-		.temperature = c->recipe == KC_RECIPE_CIC ? c->network.temperature : 0,
+		.temperature = kc_config_uses_eccv16(c) ? c->network.temperature : 0,
+		.key_net = c->recipe != KC_RECIPE_TCVC ? NULL
+			   : kc_config_uses_eccv16(c)  ? "eccv16"
+						       : "siggraph17",
 		.config_hash = kc_config_hash(c),
 		.seed = c->seed,
 		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,

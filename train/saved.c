@@ -111,15 +111,21 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		{"seed", KC_NOTE_INT, a->seed, 0, NULL},
 		{"config", KC_NOTE_TEXT, 0, 0, hash},
 	};
-	const struct kc_st_pair about[] = {
+	struct kc_st_pair about[8] = {
 		{"model", a->network},
 		{"width", width},
 		{"mask_cent", mask_cent},
 		{"config", hash},
 		{"license", "the trainer's; trained with Kinemacolor"},
-		{"temperature", temperature},
 	};
-	struct kc_checkpoint k = {
+	size_t n_about = 5;
+	struct kc_checkpoint k;
+
+	if (a->temperature > 0)
+		about[n_about++] = (struct kc_st_pair){"temperature", temperature};
+	if (a->key_net)
+		about[n_about++] = (struct kc_st_pair){"key_net", a->key_net};
+	k = (struct kc_checkpoint){
 		.iter = g->iter,
 		.run = hash,
 		.models = models,
@@ -128,7 +134,7 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		.notes = notes,
 		.n_notes = KC_COUNT(notes),
 		.about = about,
-		.n_about = KC_COUNT(about) - (a->temperature > 0 ? 0 : 1),
+		.n_about = n_about,
 	};
 
 	snprintf(width, sizeof width, "%.17g", a->width);

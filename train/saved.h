@@ -23,6 +23,7 @@ struct kc_save_args {
 	const char *network;            /* name of the model, into the file */
 	double width, mask_cent;        /* of the network: whoever runs it needs them */
 	double temperature;             /* of its annealed mean; 0: it has none */
+	const char *key_net;            /* of TCVC, "siggraph17" or "eccv16"; else NULL */
 	uint64_t config_hash;
 	int64_t seed;
 	struct kc_retention retention;

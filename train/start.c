@@ -5,6 +5,7 @@
 #include "weights/load.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 struct start {
@@ -29,6 +30,15 @@ static bool begins_with(const char *text, const char *prefix)
 	return !strncmp(text, prefix, strlen(prefix));
 }
 
+/* Whether a file of the keyframe network or of TCVC has that parameter of the former. */
+static bool has_key(const struct kc_weights *w, const char *name)
+{
+	char inside[64];
+
+	snprintf(inside, sizeof inside, "fea_key.%s", name);
+	return kc_weights_has(w, name) || kc_weights_has(w, inside);
+}
+
 /* The name in a file of the network alone: without the prefix it has inside TCVC. */
 static const char *bare_name(const struct kc_param *p, const char *prefix)
 {
@@ -43,11 +53,19 @@ static bool uses(const struct start *s, const char *prefix)
 	return false;
 }
 
-/*
- * Parameters whose names begin with prefix, as destinations.  FlowNet 2.0's are not in the
- * model files of this program, but in the authors'.
- */
-static int destinations(const struct start *s, const char *prefix, bool with_flow,
+/* FlowNet 2.0's are in the authors' files alone, the class head in those trained with it. */
+static bool is_in(const struct kc_weights *w, const struct kc_param *p)
+{
+	static const char *const parts[] = {"flow.", "class_head."};
+
+	for (size_t i = 0; i < KC_COUNT(parts); i++)
+		if (begins_with(p->name, parts[i]))
+			return kc_weights_has(w, parts[i]);
+	return true;
+}
+
+/* Parameters whose names begin with prefix, as destinations. */
+static int destinations(const struct start *s, const struct kc_weights *w, const char *prefix,
 			struct kc_load_dest **out, size_t *n)
 {
 	struct kc_load_dest *d = kc_calloc(s->params->n, sizeof *d);
@@ -58,14 +76,41 @@ static int destinations(const struct start *s, const char *prefix, bool with_flo
 	for (size_t i = 0; i < s->params->n; i++) {
 		const struct kc_param *p = s->params->v[i];
 
-		if (!begins_with(p->name, prefix) ||
-		    (!prefix[0] && !with_flow && begins_with(p->name, "flow.")))
+		if (!begins_with(p->name, prefix) || (!prefix[0] && !is_in(w, p)))
 			continue;
 		d[(*n)++] = (struct kc_load_dest){bare_name(p, prefix), p->type.ndim, p->type.dim,
 						  kc_param_master(p).data};
 	}
 	*out = d;
 	return 0;
+}
+
+/* The other network's weights are named here, before dozens of missing tensors are. */
+static int check_key_net(const struct start *s, const struct kc_weights *w)
+{
+	static const char *const signs[][2] = {
+		[KC_TCVC_SIGGRAPH17] = {"siggraph17", "model10.1.weight"},
+		[KC_TCVC_ECCV16] = {"eccv16", "model8.6.weight"},
+	};
+	int64_t wanted = s->c->network.key_net, other = KC_TCVC_ECCV16 - wanted;
+
+	if (s->c->recipe != KC_RECIPE_TCVC || !has_key(w, signs[other][1]) ||
+	    has_key(w, signs[wanted][1]))
+		return 0;
+	return KC_FAIL(KC_ECONFIG, "%s: the keyframe network is %s, network_G.key_net says %s",
+		       w->path, signs[other][0], signs[wanted][0]);
+}
+
+/* The published eccv16 contains its temperature, and has no note of it. */
+static int check_temperature(const struct start *s, const struct kc_weights *w)
+{
+	const char *note = kc_weights_note(w, "temperature");
+	double given = s->c->network.temperature;
+
+	if (!kc_config_uses_eccv16(s->c) || strtod(note ? note : "1", NULL) == given)
+		return 0;
+	return say(s, kc_format("%s: its temperature is %s, network_G.temperature takes %g instead",
+				w->path, note ? note : "not told, so it should be 1", given));
 }
 
 static int load_from(const struct start *s, const struct kc_weights *w, const char *prefix,
@@ -78,10 +123,14 @@ static int load_from(const struct start *s, const struct kc_weights *w, const ch
 	size_t n;
 	int rc;
 
+	if (strcmp(prefix, "flow.")) {
+		KC_TRY(check_key_net(s, w));
+		KC_TRY(check_temperature(s, w));
+	}
 	/* Optical flow from elsewhere leaves the FlowNet 2.0 of a file of TCVC unused. */
 	if (s->c->path.strict_load)
 		mode = !prefix[0] && flow && !uses(s, "flow.") ? KC_LOAD_COMPLETE : KC_LOAD_STRICT;
-	KC_TRY(destinations(s, prefix, flow, &d, &n));
+	KC_TRY(destinations(s, w, prefix, &d, &n));
 	rc = kc_load_tensors(w, d, n, mode, &remarks);
 	free(d);
 	if (rc < 0)
@@ -168,9 +217,13 @@ static int start_random(const struct start *s)
 		.seed = (uint64_t)s->c->seed,
 	};
 
-	for (size_t i = 0; i < s->params->n; i++)
-		if (!is_filled_later(s, s->params->v[i]))
-			KC_TRY(init.write(s->params->v[i], &init));
+	for (size_t i = 0; i < s->params->n; i++) {
+		struct kc_param *p = s->params->v[i];
+		bool bins = kc_config_uses_eccv16(s->c) && begins_with(p->name, "fea_key.");
+
+		if (!is_filled_later(s, p))
+			KC_TRY(bins ? kc_eccv16_init(p, &init) : init.write(p, &init));
+	}
 	return 0;
 }
 

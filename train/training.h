@@ -20,7 +20,7 @@
 #include "layers/optim.h"
 #include "train/config.h"
 
-enum { KC_MAX_TERMS = 12 };
+enum { KC_MAX_TERMS = 16 };
 
 struct kc_training;
 

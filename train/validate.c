@@ -98,6 +98,7 @@ static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
 		.global_hints = c->network.global_hints,
 		.distribution = c->network.distribution,
 		.classes = c->network.class_bins == KC_CLASS_SOFT_313 ? KC_BINS : 0,
+		.key = (enum kc_tcvc_key)c->network.key_net,
 		.flownet = c->flow == KC_FLOW_FLOWNET2,
 		.low = r->training.low,
 		.published = c->published,
