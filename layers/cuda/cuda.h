@@ -46,6 +46,7 @@ struct kc_cuda {
 	bool tf32;                      /* float32 products may round their factors to TF32 */
 	bool autotune;                  /* time the library's candidates when a plan is built */
 	struct kc_cudnn *cudnn;         /* opened with the device */
+	struct kc_cudnn_cache *cudnn_cache;     /* timed choices of engines; or NULL */
 	struct kc_cublas *cublas;
 	size_t allocated;               /* bytes asked for so far */
 };

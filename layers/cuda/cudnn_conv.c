@@ -1,0 +1,377 @@
+#include "layers/cuda/cudnn_conv.h"
+
+#include "layers/cuda/cudnn_cache.h"
+#include "layers/layers.h"
+#include "layers/ops.h"
+
+#include <stdio.h>
+
+/* ---- signatures ---- */
+
+static void copy_dims(int64_t to[5], const struct kc_type *t)
+{
+	memcpy(to, t->dim, (size_t)t->ndim * sizeof *to);
+}
+
+static enum kc_cudnn_pass pass_of(const struct kc_op *op)
+{
+	KC_ASSERT(op == &kc_op_conv || op == &kc_op_conv_dgrad || op == &kc_op_conv_wgrad);
+	return op == &kc_op_conv ? KC_CUDNN_FPROP : op == &kc_op_conv_dgrad ? KC_CUDNN_DGRAD
+									    : KC_CUDNN_WGRAD;
+}
+
+void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, bool tf32)
+{
+	enum kc_cudnn_pass pass = pass_of(info->op);
+	const struct kc_conv_attr *a = info->attr;
+	const struct kc_buf *x = pass == KC_CUDNN_DGRAD ? &info->out[0] : &info->in[0];
+	const struct kc_buf *w = pass == KC_CUDNN_WGRAD ? &info->out[0] : &info->in[1];
+	const struct kc_buf *y = pass == KC_CUDNN_FPROP	  ? &info->out[0]
+				 : pass == KC_CUDNN_DGRAD ? &info->in[0]
+							  : &info->in[1];
+
+	memset(c, 0, sizeof *c);
+	c->pass = pass;
+	c->nd = a->nd;
+	copy_dims(c->x, &x->type);
+	copy_dims(c->w, &w->type);
+	copy_dims(c->y, &y->type);
+	c->x_pitch = c->x[1];
+	c->y_pitch = c->y[1];
+	memcpy(c->stride, a->stride, (size_t)a->nd * sizeof *c->stride);
+	memcpy(c->pad, a->pad, (size_t)a->nd * sizeof *c->pad);
+	memcpy(c->dilation, a->dilation, (size_t)a->nd * sizeof *c->dilation);
+	c->groups = a->groups;
+	c->in = info->in[0].type.dtype;
+	c->out = info->out[0].type.dtype;
+	c->bias = info->n_in > 2;
+	c->act = pass == KC_CUDNN_WGRAD ? 0 : a->act;
+	c->slope = c->act == KC_LEAKY ? a->slope : 0;
+	c->tf32 = tf32 && c->in == KC_F32;
+	c->deterministic = info->deterministic;
+}
+
+
+static const char *const pass_name[] = {"fprop", "dgrad", "wgrad"};
+
+static void put_dims(FILE *f, const char *name, const int64_t *dim, int64_t n)
+{
+	fprintf(f, " %s", name);
+	for (int64_t i = 0; i < n; i++)
+		fprintf(f, "%s%lld", i ? "," : "", (long long)dim[i]);
+}
+
+void kc_cudnn_conv_key(const struct kc_cudnn_conv *c, char *key)
+{
+	FILE *f = fmemopen(key, KC_CUDNN_KEY, "w");
+
+	key[0] = 0;
+	if (!f)
+		return;
+	fprintf(f, "%s %dd", pass_name[c->pass], (int)c->nd);
+	put_dims(f, "x", c->x, c->nd + 2);
+	fprintf(f, "/%lld", (long long)c->x_pitch);
+	put_dims(f, "w", c->w, c->nd + 2);
+	put_dims(f, "y", c->y, c->nd + 2);
+	fprintf(f, "/%lld", (long long)c->y_pitch);
+	put_dims(f, "stride", c->stride, c->nd);
+	put_dims(f, "pad", c->pad, c->nd);
+	put_dims(f, "dilation", c->dilation, c->nd);
+	fprintf(f, " groups%lld %s>%s", (long long)c->groups, kc_dtype_name((enum kc_dtype)c->in),
+		kc_dtype_name((enum kc_dtype)c->out));
+	fprintf(f, "%s act%lld,%.9g%s%s", c->bias ? " bias" : "", (long long)c->act, c->slope,
+		c->tf32 ? " tf32" : "", c->deterministic ? " deterministic" : "");
+	fclose(f);
+}
+
+/* ---- graphs ---- */
+
+/* Addresses are those of whole tensors or of one sample inside them. */
+static int64_t alignment(const struct kc_cudnn_tensor *t)
+{
+	int64_t size = (int64_t)kc_dtype_size(t->dtype), sample = t->stride[0] * size, align = 16;
+
+	while (align > size && sample % align)
+		align /= 2;
+	return align;
+}
+
+/* Channels-last in memory, `pitch` elements from one place to the next. */
+static struct kc_cudnn_tensor tensor(int64_t dtype, int64_t nd, const int64_t *dim, int64_t pitch)
+{
+	struct kc_cudnn_tensor t = {.dtype = (enum kc_dtype)dtype, .ndim = (int)nd + 2};
+	int64_t step = pitch;
+
+	for (int i = 0; i < t.ndim; i++)
+		t.dim[i] = dim[i];
+	for (int i = t.ndim - 1; i >= 2; i--) {
+		t.stride[i] = step;
+		step *= dim[i];
+	}
+	t.stride[1] = 1;
+	t.stride[0] = step;
+	t.align = alignment(&t);
+	return t;
+}
+
+static struct kc_cudnn_tensor of_x(const struct kc_cudnn_conv *c, int64_t dtype)
+{
+	return tensor(dtype, c->nd, c->x, c->x_pitch);
+}
+
+static struct kc_cudnn_tensor of_y(const struct kc_cudnn_conv *c, int64_t dtype)
+{
+	return tensor(dtype, c->nd, c->y, c->y_pitch);
+}
+
+/* Weights are packed, and their gradients unpacked, by us: they lie on lines of their own. */
+static struct kc_cudnn_tensor of_w(const struct kc_cudnn_conv *c, int64_t dtype)
+{
+	struct kc_cudnn_tensor t = tensor(dtype, c->nd, c->w, c->w[1]);
+
+	t.align = 16;
+	return t;
+}
+
+static struct kc_cudnn_tensor of_result(const struct kc_cudnn_conv *c, int64_t dtype)
+{
+	return c->pass == KC_CUDNN_FPROP   ? of_y(c, dtype)
+	       : c->pass == KC_CUDNN_DGRAD ? of_x(c, dtype)
+					   : of_w(c, dtype);
+}
+
+static struct kc_cudnn_tensor of_bias(const struct kc_cudnn_conv *c, int64_t dtype)
+{
+	int64_t dim[5] = {1, c->pass == KC_CUDNN_DGRAD ? c->x[1] : c->y[1], 1, 1, 1};
+	struct kc_cudnn_tensor t = tensor(dtype, c->nd, dim, dim[1]);
+
+	t.align = 16;
+	return t;
+}
+
+static int add_tensor(struct kc_cudnn_graph *g, struct kc_cudnn_tensor t)
+{
+	return kc_cudnn_graph_tensor(g, &t);
+}
+
+static int add_inner(struct kc_cudnn_graph *g, struct kc_cudnn_tensor t)
+{
+	t.inner = true;
+	return kc_cudnn_graph_tensor(g, &t);
+}
+
+static enum kc_cudnn_pointwise pointwise_of(int64_t act)
+{
+	return act == KC_TANH	   ? KC_CUDNN_TANH
+	       : act == KC_SIGMOID ? KC_CUDNN_SIGMOID
+				   : KC_CUDNN_RELU;
+}
+
+/* What follows the convolution's inner result in one kernel with it. */
+static void epilogue(struct kc_cudnn_graph *g, const struct kc_cudnn_conv *c, int64_t form, int sum)
+{
+	int more = -1, out;
+
+	if (form == KC_FORM_INNER) {
+		if (c->pass == KC_CUDNN_WGRAD)
+			more = add_tensor(g, of_result(c, KC_F32));
+		out = add_tensor(g, of_result(c, KC_F32));
+		kc_cudnn_graph_pointwise(g, more < 0 ? KC_CUDNN_COPY : KC_CUDNN_ADD, sum, more, out,
+					 0);
+		return;
+	}
+	if (c->bias) {
+		int bias = add_tensor(g, of_bias(c, c->in));
+
+		more = c->act ? add_inner(g, of_result(c, KC_F32)) :
+				add_tensor(g, of_result(c, c->out));
+		kc_cudnn_graph_pointwise(g, KC_CUDNN_ADD, sum, bias, more, 0);
+		sum = more;
+	}
+	if (c->act) {
+		out = add_tensor(g, of_result(c, c->out));
+		kc_cudnn_graph_pointwise(g, pointwise_of(c->act), sum, -1, out,
+					 c->act == KC_LEAKY ? c->slope : 0);
+	}
+}
+
+static void describe(struct kc_cudnn_graph *g, const struct kc_cudnn_conv *c, int64_t form)
+{
+	static const int64_t result[KC_FORMS] = {
+		[KC_FORM_FUSED] = KC_F32, [KC_FORM_WIDE] = KC_F32, [KC_FORM_INNER] = KC_F32,
+		[KC_FORM_LOW] = KC_BF16};
+	struct kc_cudnn_window win = {.nd = (int)c->nd};
+	int64_t in = form == KC_FORM_WIDE ? KC_F32 : c->in;
+	int64_t out = form == KC_FORM_DIRECT ? c->out : result[form];
+	bool whole = form != KC_FORM_FUSED && form != KC_FORM_INNER;
+	int x = -1, w = -1, y = -1, r;
+
+	memcpy(win.stride, c->stride, sizeof win.stride);
+	memcpy(win.pad, c->pad, sizeof win.pad);
+	memcpy(win.dilation, c->dilation, sizeof win.dilation);
+	if (c->pass != KC_CUDNN_DGRAD)
+		x = add_tensor(g, of_x(c, in));
+	if (c->pass == KC_CUDNN_FPROP)
+		w = add_tensor(g, of_w(c, in));
+	if (c->pass != KC_CUDNN_FPROP)
+		y = add_tensor(g, of_y(c, in));
+	if (c->pass == KC_CUDNN_DGRAD)
+		w = add_tensor(g, of_w(c, in));
+	r = whole ? add_tensor(g, of_result(c, out)) : add_inner(g, of_result(c, out));
+	*(c->pass == KC_CUDNN_FPROP ? &y : c->pass == KC_CUDNN_DGRAD ? &x : &w) = r;
+	kc_cudnn_graph_conv(g, (enum kc_cudnn_pass)c->pass, &win, x, w, y);
+	if (!whole)
+		epilogue(g, c, form, r);
+}
+
+static int graph_of(struct kc_cudnn_graph **out, struct kc_cudnn *lib,
+		    const struct kc_cudnn_conv *c, int64_t form)
+{
+	struct kc_cudnn_graph *g;
+	int rc;
+
+	KC_TRY(kc_cudnn_graph_open(&g, lib));
+	describe(g, c, form);
+	rc = kc_cudnn_graph_close(g);
+	if (rc < 0) {
+		kc_cudnn_graph_free(g);
+		return rc;
+	}
+	*out = g;
+	return 0;
+}
+
+int kc_cudnn_conv_plan(struct kc_cudnn_plan **out, struct kc_cudnn *lib,
+		       const struct kc_cudnn_conv *c, const struct kc_cudnn_choice *choice)
+{
+	struct kc_cudnn_graph *g;
+	int rc;
+
+	KC_TRY(graph_of(&g, lib, c, choice->form));
+	rc = kc_cudnn_plan_build(out, g, &choice->config);
+	kc_cudnn_graph_free(g);
+	return rc;
+}
+
+/* ---- candidates ---- */
+
+/* Likeliest first. */
+static int forms_of(const struct kc_cudnn_conv *c, int64_t form[KC_FORMS])
+{
+	int n = 0;
+
+	if (c->in == c->out) {
+		if (c->bias || c->act)
+			form[n++] = KC_FORM_FUSED;
+		form[n++] = KC_FORM_DIRECT;
+	} else {
+		form[n++] = c->pass == KC_CUDNN_WGRAD ? KC_FORM_LOW : KC_FORM_WIDE;
+		form[n++] = KC_FORM_INNER;
+	}
+	return n;
+}
+
+static bool may_use(const struct kc_cudnn_conv *c, const struct kc_cudnn_choice *choice)
+{
+	bool rounds = c->in == KC_F32 && !c->tf32;
+	unsigned notes = choice->config.notes;
+
+	return !(c->deterministic && (notes & KC_CUDNN_NONDETERMINISTIC)) &&
+	       !(rounds && (notes & (KC_CUDNN_TENSOR_CORE | KC_CUDNN_DOWN_CONVERT)));
+}
+
+static bool is_same(const struct kc_cudnn_config *a, const struct kc_cudnn_config *b)
+{
+	return !memcmp(a, b, sizeof *a);
+}
+
+/* Engines compiled at run time are tried after all others, and only as many as `most`. */
+static int of_form(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, int64_t form, bool thorough,
+		   bool compiled, int most, struct kc_cudnn_choice *to)
+{
+	enum { ROOM = 160 };
+	struct kc_cudnn_config all[ROOM];
+	struct kc_cudnn_graph *g;
+	int n = 0, found;
+
+	if (graph_of(&g, lib, c, form) < 0)
+		return 0;
+	found = kc_cudnn_graph_configs(g, thorough ? KC_CUDNN_THOROUGH : KC_CUDNN_QUICK, all, ROOM);
+	for (int i = 0; i < found && n < most; i++) {
+		struct kc_cudnn_choice try = {.form = form, .config = all[i]};
+		struct kc_cudnn_plan *plan;
+		bool seen = false;
+
+		for (int k = 0; k < n; k++)
+			seen = seen || is_same(&to[k].config, &all[i]);
+		if (seen || !may_use(c, &try) ||
+		    compiled != !!(all[i].notes & KC_CUDNN_RUN_TIME_COMPILED) ||
+		    kc_cudnn_plan_build(&plan, g, &all[i]) < 0)
+			continue;
+		try.workspace = (int64_t)kc_cudnn_plan_workspace(plan);
+		kc_cudnn_plan_free(plan);
+		to[n++] = try;
+	}
+	kc_cudnn_graph_free(g);
+	return n;
+}
+
+int kc_cudnn_conv_candidates(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool thorough,
+			     struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES])
+{
+	enum { COMPILED = 2 };
+	int64_t form[KC_FORMS];
+	int n_forms = forms_of(c, form), n = 0;
+
+	for (int i = 0; i < n_forms; i++)
+		n += of_form(lib, c, form[i], thorough, false,
+			     thorough ? KC_CUDNN_TRIES - COMPILED : 1, to + n);
+	for (int i = 0; i < n_forms && (thorough || !n); i++)
+		n += of_form(lib, c, form[i], thorough, true, thorough ? COMPILED : 1, to + n);
+	return n;
+}
+
+/* ---- the choice ---- */
+
+static int time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+		    const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *to, int n)
+{
+	int best = -1;
+
+	for (int i = 0; i < n; i++) {
+		struct kc_cudnn_plan *plan;
+		int rc;
+
+		if (kc_cudnn_conv_plan(&plan, lib, c, &to[i]) < 0)
+			continue;
+		rc = timer->time(timer->own, c, &to[i], plan, &to[i].seconds);
+		kc_cudnn_plan_free(plan);
+		if (rc >= 0 && (best < 0 || to[i].seconds < to[best].seconds))
+			best = i;
+	}
+	return best;
+}
+
+int kc_cudnn_conv_choose(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+			 struct kc_cudnn_cache *cache, const struct kc_cudnn_timer *timer,
+			 struct kc_cudnn_choice *choice, struct kc_cudnn_plan **plan)
+{
+	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
+	char key[KC_CUDNN_KEY];
+	int n, best = -1;
+
+	kc_cudnn_conv_key(c, key);
+	if (cache && kc_cudnn_cache_find(cache, key, choice) &&
+	    kc_cudnn_conv_plan(plan, lib, c, choice) == 0)
+		return 0;
+	n = kc_cudnn_conv_candidates(lib, c, timer != NULL, all);
+	if (timer)
+		best = time_all(lib, c, timer, all, n);
+	/* Where it cannot be kept, the next run times it again. */
+	if (cache && best >= 0)
+		(void)kc_cudnn_cache_add(cache, key, &all[best]);
+	if (!n)
+		return KC_FAIL(KC_ENOSUP, "cudnn: no engine for %s", key);
+	*choice = all[KC_MAX(best, 0)];
+	return kc_cudnn_conv_plan(plan, lib, c, choice);
+}

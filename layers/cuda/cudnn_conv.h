@@ -1,0 +1,95 @@
+/*
+ * Convolutions as cuDNN runs them: what there is to run (a signature), the forms in which it can
+ * be put to the library, and which form and engine is taken.
+ *
+ * Without an argument to time with, the first guess of the library's heuristics is taken, and
+ * engines that are compiled at run time only where there is no other: each takes it 0.8 s.
+ */
+#ifndef KC_LAYERS_CUDA_CUDNN_CONV_H
+#define KC_LAYERS_CUDA_CUDNN_CONV_H
+
+#include "core/device.h"
+#include "layers/cuda/cudnn.h"
+
+/*
+ * A convolution or one of its gradients.  x, w, y are those of the forward one; x and y lie
+ * channels-last, w Cout, window, Cin/groups.  Zero what is not used: signatures are compared.
+ */
+struct kc_cudnn_conv {
+	int64_t pass;                   /* enum kc_cudnn_pass */
+	int64_t nd;                     /* spatial dimensions: 2 or 3 */
+	int64_t x[5], w[5], y[5];       /* N, C, (T,) H, W; Cout, Cin/groups, window */
+	int64_t x_pitch, y_pitch;       /* elements from one pixel to the next */
+	int64_t stride[3], pad[3], dilation[3], groups;
+	int64_t in, out;                /* dtype of the two factors, and of the result */
+	int64_t bias;                   /* 1: one is added to the result */
+	int64_t act;                    /* enum kc_act, behind the bias */
+	double slope;
+	int64_t tf32;                   /* factors may be rounded to TF32 */
+	int64_t deterministic;
+};
+
+/*
+ * Forms.  Engines that are not compiled at run time exist only where factors and result have the
+ * same dtype, bias is of that dtype, and the activation is a plain ReLU (of forward ones).
+ */
+enum kc_cudnn_form {
+	KC_FORM_DIRECT, /* the convolution alone; bias and activation follow in place */
+	KC_FORM_FUSED,  /* with bias (of the factors' dtype) and activation */
+	KC_FORM_WIDE,   /* bf16 factors are widened to float32, exactly; float32 result.  Products
+			 * of widened factors are exact in TF32, too. */
+	KC_FORM_INNER,  /* float32 result of bf16 factors: sums stay inside the library's kernel;
+			 * weight gradients are added to zeros that the caller provides */
+	KC_FORM_LOW,    /* bf16 result, to be widened afterwards: weight gradients */
+	KC_FORMS
+};
+
+struct kc_cudnn_choice {
+	int64_t form;
+	struct kc_cudnn_config config;
+	int64_t workspace;              /* bytes of the plan */
+	double seconds;                 /* measured; 0: not timed */
+};
+
+/* Of a step of kc_op_conv, kc_op_conv_dgrad or kc_op_conv_wgrad. */
+void kc_cudnn_conv_of(struct kc_cudnn_conv *, const struct kc_step_info *, bool tf32);
+
+enum { KC_CUDNN_KEY = 400 };
+
+/* "fprop 2d x8,128,64,64/128 ...": equal texts are equal signatures; room for KC_CUDNN_KEY. */
+void kc_cudnn_conv_key(const struct kc_cudnn_conv *, char *key);
+
+/*
+ * Addresses in order: the two factors (x, w; of a data gradient gy, w; of a weight gradient x,
+ * gy), the bias of KC_FORM_FUSED, the zeros of a weight gradient in KC_FORM_INNER, the result.
+ */
+int kc_cudnn_conv_plan(struct kc_cudnn_plan **, struct kc_cudnn *, const struct kc_cudnn_conv *,
+		       const struct kc_cudnn_choice *);
+
+/*
+ * What can be run, best guess first, every one tried by building its plan; the number of them.
+ * thorough: up to KC_CUDNN_TRIES of every form, else the first of every form that has any.
+ */
+enum { KC_CUDNN_TRIES = 8, KC_CUDNN_CANDIDATES = KC_FORMS * KC_CUDNN_TRIES };
+int kc_cudnn_conv_candidates(struct kc_cudnn *, const struct kc_cudnn_conv *, bool thorough,
+			     struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES]);
+
+/* Seconds of one run of the candidate; what goes with its form (bias kernel, widening) counts. */
+struct kc_cudnn_timer {
+	int (*time)(void *own, const struct kc_cudnn_conv *, const struct kc_cudnn_choice *,
+		    struct kc_cudnn_plan *, double *seconds);
+	void *own;
+};
+
+struct kc_cudnn_cache;
+
+/*
+ * The choice of the cache if it has one that can be built; else the fastest by the timer, which
+ * the cache then keeps; else the best guess.  cache and timer may be NULL.  KC_ENOSUP when
+ * nothing can be run.
+ */
+int kc_cudnn_conv_choose(struct kc_cudnn *, const struct kc_cudnn_conv *, struct kc_cudnn_cache *,
+			 const struct kc_cudnn_timer *, struct kc_cudnn_choice *,
+			 struct kc_cudnn_plan **);
+
+#endif
