@@ -2,7 +2,8 @@
 # Training survives being killed: a run that is killed with kill -9 at random moments and
 # resumed each time with another number of loader workers ends with the bits of a run that
 # nothing disturbed: models, training states, and metrics.jsonl but for its time fields.
-# Then what signals do.
+# The same, with half of the kills, for a run against a discriminator, whose weights,
+# moments, power iterations and random interpolations must come back too.  Then what signals do.
 #
 #   sh tests/resume.sh [KILLS [SEED]]       20 kills; the seed is printed
 #   BIN=folder      of the programs (bin)
@@ -10,7 +11,6 @@ set -eu
 kills=${1:-20}
 seed=${2:-$(date +%s)}
 train=${BIN:-bin}/train
-steps=$((kills * 8))
 
 work=$(mktemp -d /tmp/kc-resume-XXXXXX)
 pid=
@@ -72,7 +72,8 @@ for clip in 1 2 3; do
 	done
 done
 
-# config NAME: the same run under a folder of its own.
+# config NAME: the same run under a folder of its own, with the lines of $more.
+more='' steps=160
 config()
 {
 	mkdir -p "$work/$1"
@@ -109,6 +110,7 @@ config()
 	  print_freq: 1
 	  save_checkpoint_freq: 2
 	  keep: 3
+	$more
 	END
 }
 
@@ -135,54 +137,65 @@ without_time()
 	sed 's/, "time": .*}$/}/' "$1"
 }
 
-# ---- the undisturbed run ----
-
-config whole
-before=$(milliseconds)
-start whole 2
-finish
-whole_ms=$(($(milliseconds) - before))
-[ $status = 0 ] || fail "the undisturbed run ended with status $status"
-
-# ---- the killed one: most of its time is cut into as many pieces as there are kills ----
-
-config killed
-before=$(milliseconds)
-"$train" -opt "$work/killed.yml" --dry-run >>"$work/log" 2>&1 || fail "the dry run failed"
-start_ms=$((2 * ($(milliseconds) - before)))
-done=0 alive=0 torn=0
-while [ $done -lt "$kills" ]; do
-	draw 3
-	case $random in 0) workers=0 ;; 1) workers=1 ;; *) workers=3 ;; esac
-	start killed $workers
-	draw $((start_ms + whole_ms * 3 / (2 * kills)))
-	wait_ms $random
-	if kill -9 "$pid" 2>/dev/null; then
-		alive=$((alive + 1))
-	fi
+# survives NAME KILLS: a run NAMEwhole that nothing disturbs, and the same as NAMEkilled.  Most of
+# the time that the first took is cut into as many pieces as there are kills.
+survives()
+{
+	whole=$1whole killed=$1killed n=$2
+	steps=$((n * 8))
+	: >"$work/log"
+	config "$whole"
+	before=$(milliseconds)
+	start "$whole" 2
 	finish
-	done=$((done + 1))
-	[ $status = 137 ] || [ $status = 0 ] || fail "kill $done: ended with status $status"
-	if ls "$work/killed/experiments/run/"*/*.tmp >/dev/null 2>&1; then
-		torn=$((torn + 1))
-	fi
-done
-resumes=$(grep -c 'resumed behind' "$work/log" || :)
-start killed 1
-finish
-[ $status = 0 ] || fail "the last resume ended with status $status"
+	whole_ms=$(($(milliseconds) - before))
+	[ $status = 0 ] || fail "the undisturbed run ended with status $status"
 
-a=$work/whole/experiments/run b=$work/killed/experiments/run
-for file in $(cd "$a" && ls models/* training_state/*); do
-	cmp "$a/$file" "$b/$file" || fail "$file differs"
-done
-[ "$(ls "$a/training_state")" = "$(ls "$b/training_state")" ] || fail "other states are left"
-without_time "$a/metrics.jsonl" >"$work/a"
-without_time "$b/metrics.jsonl" >"$work/b"
-cmp "$work/a" "$work/b" || fail "metrics.jsonl differs"
-[ "$(wc -l <"$work/a")" = $((steps + steps / 8)) ] || fail "metrics.jsonl has missing lines"
-echo "$alive kills ($torn inside a save), $resumes resumes, $steps steps: equal" \
-	"(seed $seed)"
+	config "$killed"
+	before=$(milliseconds)
+	"$train" -opt "$work/$killed.yml" --dry-run >>"$work/log" 2>&1 || fail "the dry run failed"
+	start_ms=$((2 * ($(milliseconds) - before)))
+	done=0 alive=0 torn=0
+	while [ $done -lt "$n" ]; do
+		draw 3
+		case $random in 0) workers=0 ;; 1) workers=1 ;; *) workers=3 ;; esac
+		start "$killed" $workers
+		draw $((start_ms + whole_ms * 3 / (2 * n)))
+		wait_ms $random
+		if kill -9 "$pid" 2>/dev/null; then
+			alive=$((alive + 1))
+		fi
+		finish
+		done=$((done + 1))
+		[ $status = 137 ] || [ $status = 0 ] || fail "kill $done: ended with status $status"
+		if ls "$work/$killed/experiments/run/"*/*.tmp >/dev/null 2>&1; then
+			torn=$((torn + 1))
+		fi
+	done
+	resumes=$(grep -c 'resumed behind' "$work/log" || :)
+	start "$killed" 1
+	finish
+	[ $status = 0 ] || fail "the last resume ended with status $status"
+
+	a=$work/$whole/experiments/run b=$work/$killed/experiments/run
+	for file in $(cd "$a" && ls models/* training_state/*); do
+		cmp "$a/$file" "$b/$file" || fail "$file differs"
+	done
+	[ "$(ls "$a/training_state")" = "$(ls "$b/training_state")" ] || fail "other states are left"
+	without_time "$a/metrics.jsonl" >"$work/a"
+	without_time "$b/metrics.jsonl" >"$work/b"
+	cmp "$work/a" "$work/b" || fail "metrics.jsonl differs"
+	[ "$(wc -l <"$work/a")" = $((steps + steps / 8)) ] || fail "metrics.jsonl has missing lines"
+	echo "${1%-}: $alive kills ($torn inside a save), $resumes resumes, $steps steps: equal" \
+		"(seed $seed)"
+}
+
+survives plain- "$kills"
+
+more='gan: {type: wgangp, d_steps: 2, start_iter: 3, weight: 0.1}
+network_D: {which_model_D: temporal, width: 0.125}'
+survives gan- $(((kills + 1) / 2))
+more='' steps=160
 
 # ---- signals ----
 

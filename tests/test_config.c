@@ -49,7 +49,8 @@ static void test_authors(void)
 
 static void test_ours(void)
 {
-	static const char *const paths[] = {"configs/train_tcvc_idc.yml", "configs/train_idc.yml"};
+	static const char *const paths[] = {"configs/train_tcvc_idc.yml", "configs/train_idc.yml",
+					    "configs/train_tcvc_gan.yml"};
 
 	for (size_t i = 0; i < KC_COUNT(paths); i++) {
 		struct kc_config c = fresh();

@@ -379,6 +379,9 @@ static void test_resume(void)
 		     false);
 	check_resume(SET("train.optimizer=sgd", "threads=2", "train.warmup_iter=5"), false);
 	check_resume(SET(IDC, "train.ema_decay=0.5"), true);
+	check_resume(SET("gan.type=wgangp", "gan.d_steps=2", "gan.start_iter=1",
+			 "network_D.which_model_D=temporal", "network_D.width=0.125"),
+		     false);
 	kc_test_poison_runs(1, 1);
 	check_resume(SET("train.nan_policy=skip"), false);
 	kc_test_poison_runs(-1, -1);

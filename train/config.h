@@ -29,6 +29,12 @@ enum kc_criterion { KC_CRITERION_L1, KC_CRITERION_MSE, KC_CRITERION_SMOOTH_L1,
 enum kc_reg_loss { KC_REG_L1, KC_REG_HUBER };
 enum kc_class_bins { KC_CLASS_HARD_529, KC_CLASS_SOFT_313 };
 enum kc_hint_place { KC_HINT_NORMAL, KC_HINT_UNIFORM };
+enum kc_discriminator { KC_DISCRIMINATOR_NONE, KC_DISCRIMINATOR_PATCHGAN, KC_DISCRIMINATOR_PIXEL,
+			KC_DISCRIMINATOR_SN_PATCH, KC_DISCRIMINATOR_TEMPORAL };
+enum kc_discriminator_norm { KC_NORM_AUTO, KC_NORM_BATCH, KC_NORM_INSTANCE, KC_NORM_NONE };
+enum kc_gan_choice { KC_GAN_OFF, KC_GAN_BY_VANILLA, KC_GAN_BY_LSGAN, KC_GAN_BY_HINGE,
+		     KC_GAN_WGANGP, KC_GAN_BY_RALSGAN };
+enum kc_gan_space { KC_SPACE_AB, KC_SPACE_LAB };
 enum kc_nan_policy { KC_NAN_SKIP, KC_NAN_ROLLBACK, KC_NAN_STOP };
 
 /* Members of type int64_t with an enum in their comment hold its values. */
@@ -106,6 +112,25 @@ struct kc_config_classes {
 	double lambda, alpha;           /* of kc_rebalance */
 };
 
+struct kc_config_discriminator {
+	int64_t kind;                   /* enum kc_discriminator */
+	int64_t nf, n_layers;
+	int64_t norm;                   /* enum kc_discriminator_norm */
+	bool spectral, attention;
+	double width;
+};
+
+struct kc_config_gan {
+	int64_t kind;                   /* enum kc_gan_choice */
+	double weight;                  /* of the generator's adversarial loss */
+	double lr, beta1, beta2;        /* of the discriminator */
+	int64_t d_steps;                /* its updates per step */
+	int64_t start_iter;             /* through which the generator is trained without it */
+	double gp_weight, r1_weight, feature_weight;
+	bool condition;                 /* luma beside what it judges */
+	int64_t space;                  /* enum kc_gan_space */
+};
+
 struct kc_config_logger {
 	int64_t print_freq, save_freq;  /* iterations; save_freq 0: at the end only */
 	int64_t keep;                   /* newest checkpoints kept; 0: all */
@@ -125,6 +150,8 @@ struct kc_config {
 	struct kc_config_train_data data;
 	struct kc_config_val_data val;
 	struct kc_config_network network;
+	struct kc_config_discriminator discriminator;
+	struct kc_config_gan gan;
 	struct kc_config_path path;
 
 	struct kc_schedule schedule;    /* train.lr_* and what belongs to them */

@@ -101,6 +101,47 @@ UNUSED("network_G.N_RBs", KC_OPT_INT, NULL, "the authors' code does not use it")
 UNUSED("network_G.dataset", KC_OPT_TEXT, NULL, "the authors' code does not use it")
 UNUSED("network_G.channel_reduction", KC_OPT_TEXT, NULL, "the authors' code does not use it")
 
+ENUM("network_D.which_model_D", discriminator.kind, "none",
+     "none|patchgan|pixel|sn_patch|temporal", R | KC_OPT_LATER,
+     "the discriminator of gan.type: over patches, over pixels, over patches under spectral norm, "
+     "or over windows of frames (six 3-D convolutions under spectral norm)")
+INT("network_D.nf", discriminator.nf, "64", 1, 1024, R | KC_OPT_LATER, "channels",
+    "of its first layer")
+INT("network_D.n_layers", discriminator.n_layers, "3", 1, 7, R | KC_OPT_LATER, "layers",
+    "patchgan, sn_patch: that halve the size; 3 see 70 pixels")
+ENUM("network_D.norm", discriminator.norm, "auto", "auto|batch|instance|none", R | KC_OPT_LATER,
+     "between its layers; auto: batch for patchgan and pixel, instance for sn_patch and with a "
+     "penalty, none for temporal")
+BOOL("network_D.spectral", discriminator.spectral, "false", R | KC_OPT_LATER,
+     "spectral norm for patchgan and pixel too")
+BOOL("network_D.attention", discriminator.attention, "false", R | KC_OPT_LATER,
+     "self-attention where its picture is smallest; not for pixel")
+REAL("network_D.width", discriminator.width, "1", 0.0625, 1, R | KC_OPT_LATER,
+     "factor on its channel counts")
+
+ENUM("gan.type", gan.kind, "none", "none|vanilla|lsgan|hinge|wgangp=wgan|ralsgan",
+     R | KC_OPT_LATER, "adversarial losses besides the model's own; needs network_D")
+REAL("gan.weight", gan.weight, "0.1", 0, INFINITY, R | KC_OPT_LATER,
+     "of the generator's adversarial loss")
+REAL("gan.lr_D", gan.lr, "1e-4", 0, 1000, R | KC_OPT_LATER,
+     "the discriminator's learning rate, on the schedule of train.lr_G")
+REAL("gan.beta1_D", gan.beta1, "0.5", 0, 1, R | KC_OPT_LATER, "of the discriminator's adam")
+REAL("gan.beta2_D", gan.beta2, "0.999", 0, 1, R | KC_OPT_LATER, "of the discriminator's adam")
+INT("gan.d_steps", gan.d_steps, "1", 1, 100, R | KC_OPT_LATER, "updates",
+    "of the discriminator per update of the generator, each on a batch of its own")
+INT("gan.start_iter", gan.start_iter, "0", 0, 1e12, R | KC_OPT_LATER, "iterations",
+    "through which the generator is trained without a discriminator")
+REAL("gan.gp_weight", gan.gp_weight, "10", 0, INFINITY, R | KC_OPT_LATER,
+     "wgangp: of the gradient penalty; 0: none, spectral norm is wanted then")
+REAL("gan.r1_weight", gan.r1_weight, "0", 0, INFINITY, R | KC_OPT_LATER,
+     "of the penalty on the discriminator's gradient at real samples (R1)")
+REAL("gan.feature_matching", gan.feature_weight, "0", 0, INFINITY, R | KC_OPT_LATER,
+     "weight of the distance between the discriminator's features of output and truth")
+BOOL("gan.condition", gan.condition, "true", R | KC_OPT_LATER,
+     "the discriminator sees luma beside what it judges")
+ENUM("gan.space", gan.space, "ab", "ab|Lab", R | KC_OPT_LATER,
+     "what it judges: chroma, or all of CIE Lab")
+
 TEXT("path.root", path.root, ".", 0, "folder of experiments/ and tb_logger/")
 TEXT("path.experiments_root", path.experiments_root, "~", 0,
      "folder of this run; ~: root/experiments/name")

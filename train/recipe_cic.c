@@ -19,6 +19,7 @@ static int cic_build(struct kc_training *t)
 					    .width = c->network.width};
 	int64_t batch = c->data.batch_size, side = c->data.size;
 	struct kc_tensor *l, *ab;
+	struct kc_eccv16 out;
 
 	if (side % KC_ECCV16_SIDE)
 		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
@@ -29,7 +30,9 @@ static int cic_build(struct kc_training *t)
 			       "train.rebalance: false");
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
 	kc_training_lab(t, &l, &ab);
-	return kc_training_classes(t, kc_eccv16(&t->model, l, &args).logits, ab, 1);
+	out = kc_eccv16(&t->model, l, &args);
+	kc_training_output(t, l, out.ab, ab);
+	return kc_training_classes(t, out.logits, ab, 1);
 }
 
 static int cic_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)

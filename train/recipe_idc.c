@@ -149,6 +149,7 @@ static int idc_build(struct kc_training *t)
 		t->keep = kc_input(t->graph, "keep", KC_TYPE(KC_REAL, batch, 1, 1, 1));
 	kc_training_lab(t, &l, &t->ab);
 	out = kc_siggraph17(&t->model, l, &args);
+	kc_training_output(t, l, out.ab, t->ab);
 	regression(t, out.ab);
 	KC_TRY(classification(t, &out));
 	if (!t->loss)

@@ -93,6 +93,7 @@ static int tcvc_build(struct kc_training *t)
 			t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2, side, side));
 	kc_training_lab(t, &l, &truth);
 	out = kc_tcvc(&t->model, l, &args);
+	kc_training_output(t, l, out.ab, truth);
 	pixel_loss(t, out.ab, truth);
 	for (int i = 0; i < n; i++) {
 		struct kc_tensor *flows = kc_tcvc_step_flows(t->graph, out.flows, steps[i], &args);

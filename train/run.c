@@ -1,3 +1,4 @@
+#include "train/adversary.h"
 #include "train/run.h"
 
 #include "layers/devices.h"
@@ -38,6 +39,7 @@ static void fill_save_args(struct kc_run *r)
 						       : "siggraph17",
 		.config_hash = kc_config_hash(c),
 		.seed = c->seed,
+		.rival = r->training.trainee[KC_DISCRIMINATOR].params,
 		.retention = {.keep = c->logger.keep ? c->logger.keep : INT64_MAX,
 			      .milestone = c->logger.milestone_freq},
 	};
@@ -158,7 +160,7 @@ static size_t params_bytes(const struct kc_training *t)
 	bool stored = t->config->optimizer.accumulate > 1;
 	size_t bytes = 0;
 
-	for (int k = 0; k < KC_TRAINEES; k++) {
+	for (int k = 0; k < t->n_trainees; k++) {
 		const struct kc_params *s = t->trainee[k].params;
 
 		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
@@ -291,6 +293,7 @@ static void count_finite(struct kc_run *r)
 	struct kc_progress *g = &r->progress;
 
 	g->updates += r->training.applied[KC_GENERATOR];
+	g->updates_d += r->training.applied[KC_DISCRIMINATOR];
 	if (!r->training.finite) {
 		g->nan_total++;
 		g->nan_row++;
@@ -302,9 +305,13 @@ static void count_finite(struct kc_run *r)
 
 static struct kc_step_args step_args(struct kc_run *r)
 {
+	int64_t iter = r->progress.iter + 1;
+
 	return (struct kc_step_args){
-		.lr = {kc_schedule_lr(&r->config->schedule, r->progress.iter + 1)},
-		.updates = {r->progress.updates},
+		.iter = iter,
+		.lr = {kc_schedule_lr(&r->config->schedule, iter),
+		       kc_adversary_rate(r->config, iter)},
+		.updates = {r->progress.updates, r->progress.updates_d},
 		.next = next_batch,
 		.own = r,
 	};
@@ -321,7 +328,7 @@ int kc_run_step(struct kc_run *r, double *seconds, double *waited)
 	if (r->config->optimizer.clear_state &&
 	    kc_schedule_restarts(&r->config->schedule, r->progress.iter + 1)) {
 		KC_TRY(kc_training_forget(&r->training));
-		r->progress.updates = 0;
+		r->progress.updates = r->progress.updates_d = 0;
 	}
 	args = step_args(r);
 	kc_loader_stats(r->loader, &before);

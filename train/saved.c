@@ -44,16 +44,16 @@ static void free_names(struct kc_st_item *items, size_t n)
 	free(items);
 }
 
-static size_t state_arrays(const struct kc_params *s, struct array a[3])
+static size_t state_arrays(const struct kc_params *s, bool rival, struct array a[3])
 {
 	size_t n = 0;
 
 	if (s->moment1)
-		a[n++] = (struct array){"moment1.", s->moment1, true};
+		a[n++] = (struct array){rival ? "D.moment1." : "moment1.", s->moment1, true};
 	if (s->moment2)
-		a[n++] = (struct array){"moment2.", s->moment2, true};
+		a[n++] = (struct array){rival ? "D.moment2." : "moment2.", s->moment2, true};
 	if (s->ema)
-		a[n++] = (struct array){"ema.", s->ema, true};
+		a[n++] = (struct array){rival ? "D.ema." : "ema.", s->ema, true};
 	return n;
 }
 
@@ -73,35 +73,52 @@ static int describe_ema(const struct kc_params *s, struct kc_st_item *items, siz
 }
 
 struct contents {
-	struct kc_st_item *model, *ema, *state;
-	size_t n_model, n_ema, n_state;
+	struct kc_st_item *model, *ema, *rival, *state;
+	size_t n_model, n_ema, n_rival, n_state;
 };
 
-static int gather(const struct kc_params *s, struct contents *c)
+static int gather_state(const struct kc_params *s, bool rival, struct contents *c)
+{
+	struct array arrays[3];
+	size_t n = state_arrays(s, rival, arrays);
+
+	for (size_t i = 0; i < n; i++)
+		KC_TRY(describe(s, &arrays[i], c->state, &c->n_state));
+	return 0;
+}
+
+static int gather_rival(const struct kc_params *s, struct contents *c)
 {
 	const struct array master = {"", s->master, false};
-	struct array arrays[3];
-	size_t n = state_arrays(s, arrays);
+
+	c->rival = kc_calloc(s->n, sizeof *c->rival);
+	if (!c->rival)
+		return KC_ENOMEM;
+	KC_TRY(describe(s, &master, c->rival, &c->n_rival));
+	return gather_state(s, true, c);
+}
+
+static int gather(const struct kc_params *s, const struct kc_params *rival, struct contents *c)
+{
+	const struct array master = {"", s->master, false};
 
 	c->model = kc_calloc(s->n, sizeof *c->model);
 	c->ema = kc_calloc(s->n, sizeof *c->ema);
-	c->state = kc_calloc(3 * s->n, sizeof *c->state);
+	c->state = kc_calloc(3 * (s->n + (rival ? rival->n : 0)), sizeof *c->state);
 	if (!c->model || !c->ema || !c->state)
 		return KC_ENOMEM;
 	KC_TRY(describe(s, &master, c->model, &c->n_model));
 	if (s->ema)
 		KC_TRY(describe_ema(s, c->ema, &c->n_ema));
-	for (size_t i = 0; i < n; i++)
-		KC_TRY(describe(s, &arrays[i], c->state, &c->n_state));
-	return 0;
+	KC_TRY(gather_state(s, false, c));
+	return rival ? gather_rival(rival, c) : 0;
 }
 
 static int write_checkpoint(const struct kc_save_args *a, const struct contents *c,
 			    const struct kc_progress *g)
 {
 	char width[32], mask_cent[32], temperature[32], hash[32];
-	const struct kc_checkpoint_part models[] = {{"G", c->model, c->n_model},
-						    {"Gema", c->ema, c->n_ema}};
+	struct kc_checkpoint_part models[3] = {{"G", c->model, c->n_model}};
 	const struct kc_note notes[] = {
 		{"cursor", KC_NOTE_INT, g->cursor, 0, NULL},
 		{"epoch", KC_NOTE_INT, g->epoch, 0, NULL},
@@ -110,6 +127,7 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		{"nan_row", KC_NOTE_INT, g->nan_row, 0, NULL},
 		{"seed", KC_NOTE_INT, a->seed, 0, NULL},
 		{"config", KC_NOTE_TEXT, 0, 0, hash},
+		{"updates_D", KC_NOTE_INT, g->updates_d, 0, NULL},
 	};
 	struct kc_st_pair about[8] = {
 		{"model", a->network},
@@ -129,14 +147,18 @@ static int write_checkpoint(const struct kc_save_args *a, const struct contents 
 		.iter = g->iter,
 		.run = hash,
 		.models = models,
-		.n_models = c->n_ema ? 2 : 1,
+		.n_models = 1,
 		.state = {NULL, c->state, c->n_state},
 		.notes = notes,
-		.n_notes = KC_COUNT(notes),
+		.n_notes = KC_COUNT(notes) - (c->n_rival ? 0 : 1),
 		.about = about,
 		.n_about = n_about,
 	};
 
+	if (c->n_ema)
+		models[k.n_models++] = (struct kc_checkpoint_part){"Gema", c->ema, c->n_ema};
+	if (c->n_rival)
+		models[k.n_models++] = (struct kc_checkpoint_part){"D", c->rival, c->n_rival};
 	snprintf(width, sizeof width, "%.17g", a->width);
 	snprintf(mask_cent, sizeof mask_cent, "%.17g", a->mask_cent);
 	snprintf(temperature, sizeof temperature, "%.17g", a->temperature);
@@ -150,12 +172,15 @@ int kc_progress_save(const struct kc_save_args *a, struct kc_params *s,
 	struct contents c = {0};
 	int rc = kc_params_to_host(s);
 
+	if (!rc && a->rival)
+		rc = kc_params_to_host(a->rival);
 	if (!rc)
-		rc = gather(s, &c);
+		rc = gather(s, a->rival, &c);
 	if (!rc)
 		rc = write_checkpoint(a, &c, g);
 	free_names(c.model, c.n_model);
 	free_names(c.ema, c.n_ema);
+	free_names(c.rival, c.n_rival);
 	free_names(c.state, c.n_state);
 	return rc;
 }
@@ -198,23 +223,36 @@ static int check_config(const struct kc_save_args *a, const struct kc_saved *k)
 		       a->dir, (long long)k->iter);
 }
 
-static int read_checkpoint(const struct kc_save_args *a, struct kc_params *s, struct kc_progress *g,
-			   const struct kc_saved *k)
+/* Parameters from the model of that suffix, and their state. */
+static int read_store(const struct kc_save_args *a, struct kc_params *s, bool rival,
+		      const struct kc_saved *k)
 {
 	const struct array master = {"", s->master, false};
-	const struct kc_st *model = kc_saved_model(k, "G");
+	const char *suffix = rival ? "D" : "G";
+	const struct kc_st *model = kc_saved_model(k, suffix);
 	struct array arrays[3];
-	size_t n = state_arrays(s, arrays);
+	size_t n = state_arrays(s, rival, arrays);
 
-	KC_TRY(check_config(a, k));
 	if (!model)
-		return KC_FAIL(KC_EFORMAT, "%s: iteration %lld has no model G", a->dir,
-			       (long long)k->iter);
+		return KC_FAIL(KC_EFORMAT, "%s: iteration %lld has no model %s", a->dir,
+			       (long long)k->iter, suffix);
 	KC_TRY(read_array(s, &master, model));
 	for (size_t i = 0; i < n; i++)
 		KC_TRY(read_array(s, &arrays[i], &k->state));
 	for (size_t i = 0; i < s->n; i++)
 		kc_param_changed(s->v[i]);
+	return 0;
+}
+
+static int read_checkpoint(const struct kc_save_args *a, struct kc_params *s, struct kc_progress *g,
+			   const struct kc_saved *k)
+{
+	KC_TRY(check_config(a, k));
+	KC_TRY(read_store(a, s, false, k));
+	if (a->rival) {
+		KC_TRY(read_store(a, a->rival, true, k));
+		KC_TRY(kc_saved_int(k, "updates_D", &g->updates_d));
+	}
 	g->iter = k->iter;
 	KC_TRY(kc_saved_int(k, "cursor", &g->cursor));
 	KC_TRY(kc_saved_int(k, "epoch", &g->epoch));

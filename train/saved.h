@@ -1,7 +1,8 @@
 /*
  * Between the parameter store and checkpoint files: what of a training run is saved, and how
  * it comes back.  A model file holds every parameter but FlowNet 2.0's (which never changes
- * and is 650 MB); the state file holds moments, EMA and counters.
+ * and is 650 MB); the state file holds moments, EMA and counters.  A discriminator has a model
+ * file of its own, and its moments are in the same state file.
  */
 #ifndef KC_TRAIN_SAVED_H
 #define KC_TRAIN_SAVED_H
@@ -15,6 +16,7 @@ struct kc_progress {
 	int64_t cursor;                 /* next batch of the stream */
 	int64_t epoch;
 	int64_t updates;                /* optimizer updates done: its bias correction */
+	int64_t updates_d;              /* the same of the discriminator */
 	int64_t nan_total, nan_row;     /* non-finite steps in all, and in a row up to now */
 };
 
@@ -26,6 +28,7 @@ struct kc_save_args {
 	const char *key_net;            /* of TCVC, "siggraph17" or "eccv16"; else NULL */
 	uint64_t config_hash;
 	int64_t seed;
+	struct kc_params *rival;        /* the discriminator, saved and loaded too; or NULL */
 	struct kc_retention retention;
 };
 

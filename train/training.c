@@ -1,4 +1,4 @@
-#include "train/training.h"
+#include "train/adversary.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -26,10 +26,23 @@ void kc_training_term(struct kc_training *t, const char *name, struct kc_tensor 
 {
 	struct kc_tensor *part = kc_scale(t->graph, x, weight);
 
-	KC_ASSERT(t->n_terms < KC_MAX_TERMS);
-	t->terms[t->n_terms++] = (struct kc_term){.name = name, .value = part};
+	kc_training_show(t, name, part);
 	if (weight != 0)
 		t->loss = t->loss ? kc_add(t->graph, t->loss, part) : part;
+}
+
+void kc_training_show(struct kc_training *t, const char *name, struct kc_tensor *x)
+{
+	KC_ASSERT(t->n_terms < KC_MAX_TERMS);
+	t->terms[t->n_terms++] = (struct kc_term){.name = name, .value = x};
+}
+
+void kc_training_output(struct kc_training *t, struct kc_tensor *l, struct kc_tensor *ab,
+			struct kc_tensor *truth)
+{
+	t->output.l = l;
+	t->output.ab = ab;
+	t->output.truth = truth;
 }
 
 void kc_training_lab(struct kc_training *t, struct kc_tensor **l, struct kc_tensor **ab)
@@ -114,7 +127,7 @@ static struct kc_tensor *finite_test(struct kc_graph *g, const struct trained *r
 	return finite;
 }
 
-static const char *const hyper_names[KC_TRAINEES] = {"hyper"};
+static const char *const hyper_names[KC_TRAINEES] = {"hyper", "hyper_D"};
 
 /* Norms, finite test and updates from those gradients. */
 static void build_update(struct kc_training *t, struct kc_stage *s, struct kc_graph *g,
@@ -253,7 +266,7 @@ static int build_stage(struct kc_training *t, struct kc_stage *s)
 	size_t room = KC_MAX_TERMS + 8;
 	int rc = list_gradients(t, s, r);
 
-	for (int k = 0; k < KC_TRAINEES; k++)
+	for (int k = 0; k < t->n_trainees; k++)
 		room += (size_t)t->trainee[k].model->n_updates;
 	f.v = kc_calloc(room, sizeof(struct kc_tensor *));
 	if (!f.v)
@@ -277,7 +290,7 @@ static int alloc_statistics(struct kc_training *t)
 {
 	size_t bytes = 0;
 
-	for (int k = 0; k < KC_TRAINEES; k++)
+	for (int k = 0; k < t->n_trainees; k++)
 		for (int i = 0; i < t->trainee[k].model->n_updates; i++)
 			bytes += param_bytes(t->trainee[k].model->updates[i].param);
 	if (!bytes || t->config->optimizer.accumulate == 1)
@@ -289,7 +302,13 @@ static int alloc_statistics(struct kc_training *t)
 static int build_plans(struct kc_training *t)
 {
 	KC_TRY(alloc_statistics(t));
-	return build_stage(t, &t->stage[KC_STAGE_ALONE]);
+	for (int i = 0; i < KC_STAGES; i++) {
+		struct kc_stage *s = &t->stage[i];
+
+		if (s->loss[KC_GENERATOR] || s->loss[KC_DISCRIMINATOR])
+			KC_TRY(build_stage(t, s));
+	}
+	return 0;
 }
 
 static void set_generator(struct kc_training *t)
@@ -300,6 +319,7 @@ static void set_generator(struct kc_training *t)
 		.optimizer = optimizer_args(t->config),
 		.clip_norm = t->config->optimizer.clip_norm,
 	};
+	t->n_trainees = 1;
 	t->stage[KC_STAGE_ALONE].loss[KC_GENERATOR] = t->loss;
 	t->stage[KC_STAGE_ALONE].n_terms = t->n_terms;
 }
@@ -318,6 +338,8 @@ static int build(struct kc_training *t)
 	KC_TRY(kc_graph_status(t->graph));
 	KC_TRY(kc_params_alloc(t->params, moments, c->optimizer.ema_decay > 0));
 	set_generator(t);
+	if (kc_adversary_wanted(c))
+		KC_TRY(kc_adversary_build(t));
 	KC_TRY(build_plans(t));
 	return t->recipe->open ? t->recipe->open(t) : 0;
 }
@@ -345,6 +367,7 @@ void kc_training_close(struct kc_training *t)
 	}
 	kc_plan_free(t->prepare);
 	kc_graph_free(t->graph);
+	kc_adversary_free(t->adversary);
 	kc_model_release(&t->model);
 	kc_params_free(t->params);
 	free(t->pairs);
@@ -378,7 +401,7 @@ static int copy_statistics(struct kc_training *t, bool back)
 {
 	char *aside = t->statistics;
 
-	for (int k = 0; aside && k < KC_TRAINEES; k++) {
+	for (int k = 0; aside && k < t->n_trainees; k++) {
 		const struct kc_model *m = t->trainee[k].model;
 
 		if (m->n_updates)
@@ -404,6 +427,8 @@ static int run_batch(struct kc_training *t, const struct kc_stage *s, const stru
 
 	KC_TRY(a->next(a->own, &batch));
 	KC_TRY(t->recipe->feed(t, s->plan, batch));
+	if (s->loss[KC_DISCRIMINATOR])
+		KC_TRY(kc_adversary_feed(t, s->plan, batch->index));
 	KC_TRY(kc_plan_run(s->plan));
 	for (int i = 0; i < s->n_terms; i++) {
 		double x = share * kc_plan_scalar(s->plan, t->terms[i].value);
@@ -469,17 +494,24 @@ static int run_stage(struct kc_training *t, const struct kc_stage *s, const stru
 
 int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
 {
+	const struct kc_config_gan *c = &t->config->gan;
+
 	memset(t->applied, 0, sizeof t->applied);
-	return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
+	if (!t->adversary || a->iter <= c->start_iter)
+		return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
+	for (int64_t i = 1; i < c->d_steps; i++) {
+		KC_TRY(run_stage(t, &t->stage[KC_STAGE_DISCRIMINATOR], a));
+		if (!t->finite)
+			return 0;
+	}
+	return run_stage(t, &t->stage[KC_STAGE_BOTH], a);
 }
 
 int kc_training_forget(struct kc_training *t)
 {
-	for (int k = 0; k < KC_TRAINEES; k++) {
+	for (int k = 0; k < t->n_trainees; k++) {
 		struct kc_params *s = t->trainee[k].params;
 
-		if (!s)
-			continue;
 		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT1));
 		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT2));
 	}
@@ -488,20 +520,38 @@ int kc_training_forget(struct kc_training *t)
 
 struct kc_plan *kc_training_plan(const struct kc_training *t)
 {
-	return t->stage[KC_STAGE_ALONE].plan;
+	return t->stage[t->adversary ? KC_STAGE_BOTH : KC_STAGE_ALONE].plan;
+}
+
+/* Adds a stage that is run so many times a step. */
+static void add_stats(const struct kc_training *t, const struct kc_stage *stage, double runs,
+		      struct kc_plan_stats *s)
+{
+	const struct kc_plan *const plans[] = {stage->plan, stage->update};
+	const double times[] = {(double)t->config->optimizer.accumulate, 1};
+
+	for (size_t i = 0; i < KC_COUNT(plans); i++) {
+		struct kc_plan_stats one;
+
+		if (!plans[i])
+			continue;
+		kc_plan_stats(plans[i], &one);
+		s->nodes = KC_MAX(s->nodes, one.nodes);
+		s->steps += one.steps;
+		s->fused += one.fused;
+		s->arena = KC_MAX(s->arena, one.arena);
+		s->unshared = KC_MAX(s->unshared, one.unshared);
+		s->slots += one.slots;
+		s->packed = KC_MAX(s->packed, one.packed);
+		s->params += one.params;
+		s->flops += runs * times[i] * one.flops;
+	}
 }
 
 void kc_training_stats(const struct kc_training *t, struct kc_plan_stats *s)
 {
-	const struct kc_stage *stage = &t->stage[KC_STAGE_ALONE];
-	struct kc_plan_stats update;
-
-	kc_plan_stats(stage->plan, s);
-	s->flops *= (double)t->config->optimizer.accumulate;
-	if (!stage->update)
-		return;
-	kc_plan_stats(stage->update, &update);
-	s->arena = KC_MAX(s->arena, update.arena);
-	s->steps += update.steps;
-	s->flops += update.flops;
+	*s = (struct kc_plan_stats){0};
+	add_stats(t, &t->stage[KC_STAGE_ALONE], t->adversary ? 0 : 1, s);
+	add_stats(t, &t->stage[KC_STAGE_BOTH], 1, s);
+	add_stats(t, &t->stage[KC_STAGE_DISCRIMINATOR], (double)t->config->gan.d_steps - 1, s);
 }

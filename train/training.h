@@ -9,7 +9,7 @@
  * run k times, the other updates from there.
  *
  * A step may train two networks, each with a store, an optimizer and a rate of its own; which of
- * them it trains is its stage.
+ * them it trains is its stage.  The second is the discriminator of train/adversary.h.
  */
 #ifndef KC_TRAIN_TRAINING_H
 #define KC_TRAIN_TRAINING_H
@@ -20,7 +20,7 @@
 #include "layers/optim.h"
 #include "train/config.h"
 
-enum { KC_MAX_TERMS = 16 };
+enum { KC_MAX_TERMS = 24 };
 
 struct kc_training;
 
@@ -45,7 +45,7 @@ struct kc_term {
 	double last;                    /* of the last step */
 };
 
-enum kc_trainee_name { KC_GENERATOR, KC_TRAINEES };
+enum kc_trainee_name { KC_GENERATOR, KC_DISCRIMINATOR, KC_TRAINEES };
 
 /* A network that is trained, and how. */
 struct kc_trainee {
@@ -67,7 +67,10 @@ struct kc_stage {
 	struct kc_tensor *batch_finite; /* of one accumulation; NULL without them */
 };
 
-enum kc_stage_name { KC_STAGE_ALONE, KC_STAGES };
+/* The generator without an adversary; both; the discriminator. */
+enum kc_stage_name { KC_STAGE_ALONE, KC_STAGE_BOTH, KC_STAGE_DISCRIMINATOR, KC_STAGES };
+
+struct kc_adversary;
 
 struct kc_training {
 	const struct kc_config *config;
@@ -93,6 +96,10 @@ struct kc_training {
 	double *factors;                /* of the 313 bins in the class loss; or NULL */
 	const char *remark;             /* of the recipe, for the log; or NULL */
 
+	/* What the generator made and should have made, for the adversary. */
+	struct { struct kc_tensor *l, *ab, *truth; } output;
+	struct kc_adversary *adversary; /* NULL: none */
+
 	struct kc_tensor *loss;
 	struct kc_term terms[KC_MAX_TERMS];
 	int n_terms;
@@ -103,6 +110,7 @@ struct kc_training {
 
 	/* Inside. */
 	struct kc_trainee trainee[KC_TRAINEES];
+	int n_trainees;
 	struct kc_stage stage[KC_STAGES];
 	char *statistics;               /* running ones, as they were before the step; or NULL */
 	bool profile;
@@ -117,6 +125,7 @@ int kc_training_open(struct kc_training *, const struct kc_config *, struct kc_d
 void kc_training_close(struct kc_training *);
 
 struct kc_step_args {
+	int64_t iter;                   /* number of the step, from 1 */
 	double lr[KC_TRAINEES];         /* rates */
 	int64_t updates[KC_TRAINEES];   /* made before this step */
 	/* Hands out the batches of the step one by one. */
@@ -125,8 +134,9 @@ struct kc_step_args {
 };
 
 /*
- * One optimizer step from optimizer.accumulate batches.  A step with a non-finite loss or
- * gradient changes nothing: t->finite is false then.
+ * One optimizer step from optimizer.accumulate batches, with gan.d_steps n from n times as many.
+ * A step with a non-finite loss or gradient changes nothing: t->finite is false then.  Of a step
+ * that updates the discriminator several times, the updates before that stay.
  */
 int kc_training_step(struct kc_training *, const struct kc_step_args *);
 
@@ -144,6 +154,14 @@ const struct kc_recipe *kc_recipe_of(const struct kc_config *);
 
 /* For recipes: adds a named term; to the loss as well when weight is not 0. */
 void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *, double weight);
+/* Adds a value to the log alone. */
+void kc_training_show(struct kc_training *, const char *name, struct kc_tensor *);
+/*
+ * For recipes: hands over the output ab and its truth, both ab / 110 [n * batch,2,H,W], and the
+ * luma l they belong to, [n * batch,1,H,W], frame-major.
+ */
+void kc_training_output(struct kc_training *, struct kc_tensor *l, struct kc_tensor *ab,
+			struct kc_tensor *truth);
 /* For recipes: the frames as l = (L - 50) / 100 and ab / 110, [n * batch,1|2,H,W]. */
 void kc_training_lab(struct kc_training *, struct kc_tensor **l, struct kc_tensor **ab);
 
