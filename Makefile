@@ -5,6 +5,7 @@
 # make install    PREFIX=/usr/local
 #
 # BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
+# MPI=auto|0|1  libkc_mpi.so, for training over several processes: where mpicc is found (auto)
 
 CC      ?= gcc
 CXX     ?= g++
@@ -34,6 +35,17 @@ CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=
 CXXFLAGS += -fsanitize=$(SANITIZE)
 LDFLAGS += -fsanitize=$(SANITIZE)
 endif
+
+# The library through which ranks speak MPI: the programs load it when mpirun or srun started them.
+MPI     ?= auto
+MPICC   ?= mpicc
+MPI_FLAGS := $(if $(filter-out 0,$(MPI)),$(shell command -v $(MPICC) >/dev/null && \
+	     { $(MPICC) --showme:compile && $(MPICC) --showme:link || \
+	       $(MPICC) -show | cut -d' ' -f2-; } 2>/dev/null))
+ifeq ($(MPI)$(strip $(MPI_FLAGS)),1)
+$(error MPI=1, but $(MPICC) is not found)
+endif
+PLUGINS := $(if $(strip $(MPI_FLAGS)),$(BIN)/libkc_mpi.so)
 
 # Files with a main, and the programs they make.
 MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c tests/golden.c tests/onnx_case.c
@@ -116,6 +128,11 @@ $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	$(if $(Q),@echo "  LD  $@")
 	$(Q)$(CC) $(CFLAGS) -rdynamic $(LDFLAGS) $^ $(LDLIBS) -o $@
 
+$(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  MPI $@")
+	$(Q)$(CC) -I. -D_GNU_SOURCE $(CFLAGS) -fPIC -shared -fvisibility=hidden $< $(MPI_FLAGS) -o $@
+
 tests: $(BUILD)/test
 
 test: all tests
@@ -142,6 +159,8 @@ check: lint
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
 	install $(filter-out %/golden %/onnx_case,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	$(if $(PLUGINS),install -d $(DESTDIR)$(PREFIX)/lib/kinemacolor)
+	$(if $(PLUGINS),install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/kinemacolor)
 	install -m 644 configs/*.yml $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
 
 clean:

@@ -36,7 +36,7 @@ for folder in core layers losses models weights data train eval; do
 done
 
 # header pattern -> at most one file per folder
-for header in 'dnnl' 'yaml\.h' 'hdf5\.h' 'opencv2'; do
+for header in 'dnnl' 'yaml\.h' 'hdf5\.h' 'mpi\.h' 'opencv2'; do
 	git grep -lE "^#include <[^>]*$header" -- '*.c' '*.h' '*.cpp' ':!tests' | xargs -r -n1 dirname | sort |
 		uniq -d | while read -r dir; do echo "$dir: $header is included by more than one file"; done |
 		grep . && bad=1
