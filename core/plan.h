@@ -10,6 +10,7 @@
 
 #include "core/device.h"
 #include "core/graph.h"
+#include "core/ranks.h"
 
 struct kc_plan_opts {
 	enum kc_dtype real;     /* what KC_REAL is: KC_F32 (default) or KC_F64 */
@@ -18,6 +19,7 @@ struct kc_plan_opts {
 	bool no_fuse;           /* checks: run the graph as it was written */
 	bool profile;
 	FILE *trace;            /* passes print here; NULL for silence */
+	struct kc_ranks *ranks; /* polled between steps; NULL: no others */
 };
 
 /*

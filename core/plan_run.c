@@ -163,6 +163,8 @@ static int run_steps(struct kc_plan *p)
 		if (rc < 0)
 			return kc_cause(rc, "%s (%s)", s->node ? s->node->path : "packing",
 					s->op->name);
+		if (p->opts.ranks)
+			KC_TRY(kc_ranks_poll(p->opts.ranks));
 		if (timed)
 			s->seconds += kc_now() - start;
 	}

@@ -207,8 +207,9 @@ static void test_table(void)
 	for (size_t i = 0; i < kc_layers.n; i++) {
 		const struct kc_op *op = kc_layers.all[i];
 		bool none = op->flags & (KC_OP_NONDIFF | KC_OP_LEAF | KC_OP_STATE);
-		/* What trains is shown by tests/test_optim.c. */
-		bool trains = (op->flags & KC_OP_STATE) || !strcmp(op->name, "stored_gradient");
+		/* What trains is shown by tests/test_optim.c and tests/test_ranks.c. */
+		bool trains = (op->flags & KC_OP_STATE) || !strcmp(op->name, "stored_gradient") ||
+			      !strncmp(op->name, "all_reduce", strlen("all_reduce"));
 
 		if (!!op->grad + !!op->expand + none != 1)
 			kc_test_fail(__FILE__, __LINE__,
