@@ -507,8 +507,8 @@ int kc_loader_get(struct kc_loader *l, const struct kc_batch **out)
 	if (rc < 0)
 		return rc;
 	*out = &l->ring[place];
-	l->ring[place].epoch = (int64_t)(kc_sampler_index(&l->sampler, (*out)->index, 0) /
-					 l->sampler.windows);
+	l->ring[place].first = (int64_t)kc_sampler_index(&l->sampler, (*out)->index, 0);
+	l->ring[place].epoch = l->ring[place].first / (int64_t)l->sampler.windows;
 	l->taken++;
 	return 0;
 }

@@ -72,7 +72,8 @@ struct kc_sample {
 
 struct kc_batch {
 	int64_t index;          /* in the stream of batches */
-	int64_t epoch;          /* of its first sample */
+	int64_t first;          /* its first sample, in the stream of samples */
+	int64_t epoch;          /* of that one */
 	int window, batch, height, width, n_pairs;
 	uint8_t *frames;        /* [window][batch][height][width][3], RGB */
 	float *flows;           /* [n_pairs][batch][height][width][2], (u, v) in pixels; or NULL */

@@ -68,9 +68,13 @@ static int time_steps(struct kc_run *r, int n, double *seconds, double *total, d
 	enum { WARM_UP = 2 };
 
 	*total = *waited = 0;
-	for (int i = -WARM_UP; i < n && !kc_stop_asked(); i++) {
-		double s, w;
+	for (int i = -WARM_UP; i < n; i++) {
+		double s, w, stop = kc_stop_asked();
 
+		KC_TRY(kc_ranks_max(r->ranks, &stop, 1));
+		r->stop = (int)stop;
+		if (r->stop)
+			return KC_FAIL(KC_ESTOP, "stopped on request");
 		KC_TRY(kc_run_step(r, &s, &w));
 		if (i < 0)
 			continue;
@@ -78,7 +82,7 @@ static int time_steps(struct kc_run *r, int n, double *seconds, double *total, d
 		*total += s;
 		*waited += w;
 	}
-	return kc_stop_asked() ? KC_FAIL(KC_ESTOP, "stopped on request") : 0;
+	return 0;
 }
 
 int kc_benchmark(struct kc_run *r, int n, FILE *f)
@@ -91,7 +95,7 @@ int kc_benchmark(struct kc_run *r, int n, FILE *f)
 		rc = kc_run_open_data(r);
 	if (!rc)
 		rc = time_steps(r, n, seconds, &total, &waited);
-	if (!rc) {
+	if (!rc && !r->ranks->rank) {
 		qsort(seconds, (size_t)n, sizeof *seconds, ascending);
 		print_json(r, seconds, n, total, waited, planned, f);
 		if (r->args.profile)

@@ -1,5 +1,6 @@
 /* The loop over iterations: what happens between two steps. */
 #include "layers/devices.h"
+#include "train/ranks.h"
 #include "train/run.h"
 #include "train/start.h"
 #include "train/stop.h"
@@ -90,6 +91,9 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 		kc_log_say(&r->log, "keys without effect here: %s", r->config->ignored);
 	kc_log_say(&r->log, "%s on %s, %s", t->recipe->name, kc_device_describe(t->device),
 		   t->low ? "bf16" : "float32");
+	if (r->ranks->size > 1)
+		kc_log_say(&r->log, "%d processes, %lld of %lld windows each", r->ranks->size,
+			   (long long)t->batch, (long long)r->config->data.batch_size);
 	if (t->low && !r->device.fast_bf16)
 		kc_log_say(&r->log,
 			   "bf16 is slow on this machine; precision: auto takes float32 here");
@@ -126,18 +130,31 @@ static int check_validation(const struct kc_run *r)
 	return 0;
 }
 
-/* The folder of the run is touched only when nothing else can refuse to start. */
-static int begin(struct kc_run *r)
+/* The weights, on rank 0. */
+static int fill(struct kc_run *r, bool *resumed)
+{
+	*resumed = false;
+	if (r->ranks->rank)
+		return 0;
+	KC_TRY(kc_start(r->config, r->training.params, say_start, r));
+	return resume(r, resumed);
+}
+
+static int open_data(struct kc_run *r)
+{
+	KC_TRY(kc_run_open_data(r));
+	return check_validation(r);
+}
+
+/* Folder and log, on rank 0. */
+static int open_log(struct kc_run *r, bool resumed)
 {
 	const char *events = r->config->tensorboard ? r->experiment.tensorboard : NULL;
 	char *archived = NULL;
-	bool resumed;
 	int rc;
 
-	KC_TRY(kc_start(r->config, r->training.params, say_start, r));
-	KC_TRY(resume(r, &resumed));
-	KC_TRY(kc_run_open_data(r));
-	KC_TRY(check_validation(r));
+	if (r->ranks->rank)
+		return 0;
 	KC_TRY(kc_experiment_make(&r->experiment, r->config, resumed, &archived));
 	rc = kc_log_open(&r->log, r->experiment.dir, r->config->name, events, r->progress.iter);
 	if (!rc) {
@@ -149,18 +166,42 @@ static int begin(struct kc_run *r)
 	return rc;
 }
 
+/* The folder of the run is touched only when nothing else can refuse to start. */
+static int begin(struct kc_run *r)
+{
+	bool resumed;
+
+	KC_TRY(kc_ranks_agree(r->ranks, fill(r, &resumed)));
+	KC_TRY(kc_run_share(r, &resumed));
+	KC_TRY(kc_ranks_agree(r->ranks, open_data(r)));
+	return kc_ranks_agree(r->ranks, open_log(r, resumed));
+}
+
 /* ---- between steps ---- */
 
+static int write_checkpoint(struct kc_run *r)
+{
+	if (r->ranks->rank)
+		return 0;
+	KC_TRY(kc_log_sync(&r->log));
+	return kc_progress_save(&r->save, r->training.params, &r->progress);
+}
+
+/* When another rank has failed, rank 0 writes what it has: the step that all have done. */
 static int save(struct kc_run *r)
 {
-	int rc;
+	int rc = 0;
 
 	if (r->saved_iter == r->progress.iter)
 		return 0;
 	if (r->config->nan_policy == KC_NAN_ROLLBACK)
 		r->progress.nan_row = 0;
-	KC_TRY(kc_log_sync(&r->log));
-	rc = kc_progress_save(&r->save, r->training.params, &r->progress);
+	if (!r->ranks->failed)
+		rc = kc_run_compare_params(r);
+	if (!rc)
+		rc = write_checkpoint(r);
+	if (!r->ranks->failed)
+		rc = kc_ranks_agree(r->ranks, rc);
 	r->save_failed = rc < 0;
 	if (rc < 0)
 		return kc_cause(rc, "checkpoint of iteration %lld", (long long)r->progress.iter);
@@ -208,22 +249,32 @@ static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 }
 
 /* Which samples gave the non-finite step. */
-static void say_samples(struct kc_run *r)
+static int say_samples(struct kc_run *r)
 {
 	for (int i = 0; r->held && i < r->held->batch; i++)
-		kc_log_say(&r->log, "iteration %lld is not finite: clip %s from frame %lld",
+		kc_run_say(r, "iteration %lld is not finite: clip %s from frame %lld",
 			   (long long)r->progress.iter, r->held->samples[i].clip,
 			   (long long)r->held->samples[i].start);
+	return kc_run_gather_lines(r);
+}
+
+static int load_saved(struct kc_run *r)
+{
+	struct kc_names refused = {0};  /* one iteration is asked for: none is passed over */
+
+	return r->ranks->rank ? 0
+			      : kc_progress_load(&r->save, r->saved_iter, r->training.params,
+						 &r->progress, &refused);
 }
 
 /* Back to the last checkpoint, but on with the data that come now. */
 static int roll_back(struct kc_run *r)
 {
 	struct kc_progress now = r->progress;
-	struct kc_names refused = {0};  /* one iteration is asked for: none is passed over */
+	bool resumed = true;
 
-	KC_TRY(kc_progress_load(&r->save, r->saved_iter, r->training.params, &r->progress,
-				&refused));
+	KC_TRY(kc_ranks_agree(r->ranks, load_saved(r)));
+	KC_TRY(kc_run_share(r, &resumed));
 	r->progress.cursor = now.cursor;
 	r->progress.epoch = now.epoch;
 	r->progress.nan_total = now.nan_total;
@@ -237,13 +288,14 @@ static int on_non_finite(struct kc_run *r)
 {
 	int64_t policy = r->config->nan_policy;
 
-	say_samples(r);
+	KC_TRY(say_samples(r));
 	if (policy == KC_NAN_STOP || r->progress.nan_row >= r->config->nan_limit)
-		return KC_FAIL(
-			KC_ENUMERIC,
-			"loss or gradient is not finite in iteration %lld (%lld in a row); the "
-			"weights are those of the last finite step",
-			(long long)r->progress.iter, (long long)r->progress.nan_row);
+		return kc_ranks_agree(
+			r->ranks,
+			KC_FAIL(KC_ENUMERIC,
+				"loss or gradient is not finite in iteration %lld (%lld in a row); "
+				"the weights are those of the last finite step",
+				(long long)r->progress.iter, (long long)r->progress.nan_row));
 	if (policy == KC_NAN_ROLLBACK && r->saved_iter >= 0)
 		return roll_back(r);
 	return 0;
@@ -262,24 +314,28 @@ static bool validates(const struct kc_run *r)
 /* A run that was ended between a checkpoint and its validation owes this. */
 static int validate_late(struct kc_run *r)
 {
+	double done;
 	char *path;
-	bool done;
 
 	if (!r->progress.iter || !validates(r))
 		return 0;
 	path = kc_format("%s/metrics.jsonl", r->experiment.dir);
 	if (!path)
 		return KC_ENOMEM;
-	done = kc_log_has(path, r->progress.iter, "val_psnr");
+	done = !r->ranks->rank && kc_log_has(path, r->progress.iter, "val_psnr");
 	free(path);
-	return done ? 0 : kc_validate(r);
+	KC_TRY(kc_ranks_max(r->ranks, &done, 1));
+	return done > 0 ? 0 : kc_validate(r);
 }
 
 static int after_step(struct kc_run *r, double seconds, double waited)
 {
 	int64_t iter = r->progress.iter;
+	bool line = divides(r->config->logger.print_freq, iter);
 
-	KC_TRY(log_step(r, seconds, waited, divides(r->config->logger.print_freq, iter)));
+	if (line)
+		KC_TRY(kc_run_gather_lines(r));
+	KC_TRY(log_step(r, seconds, waited, line));
 	if (!r->training.finite)
 		KC_TRY(on_non_finite(r));
 	if (r->progress.iter != iter) /* rolled back */
@@ -296,18 +352,33 @@ static bool out_of_time(const struct kc_run *r)
 	return r->config->max_seconds > 0 && kc_now() - r->started > r->config->max_seconds;
 }
 
+/* One rank that was asked to end, or whose time is up, ends all of them here. */
+static int goes_on(struct kc_run *r, bool *more)
+{
+	double end[2] = {kc_stop_asked(), out_of_time(r)};
+
+	KC_TRY(kc_ranks_max(r->ranks, end, KC_COUNT(end)));
+	r->stop = (int)end[0];
+	*more = r->progress.iter < r->config->niter && !r->stop && end[1] == 0;
+	return 0;
+}
+
 static int iterate(struct kc_run *r)
 {
+	bool more;
+
 	KC_TRY(validate_late(r));
-	while (r->progress.iter < r->config->niter && !kc_stop_asked() && !out_of_time(r)) {
+	for (;;) {
 		double seconds, waited;
 
+		KC_TRY(goes_on(r, &more));
+		if (!more)
+			return 0;
 		KC_TRY(kc_run_step(r, &seconds, &waited));
 		KC_TRY(after_step(r, seconds, waited));
 		if (r->peak == 0)
 			r->peak = kc_device_peak(&r->device, r->training.low);
 	}
-	return 0;
 }
 
 /* What was reached is kept however the run ends; an earlier failure is told, not a later one. */
@@ -329,10 +400,10 @@ static int save_last(struct kc_run *r, int rc)
 int kc_run_train(struct kc_run *r)
 {
 	KC_TRY(begin(r));
-	KC_TRY(save_last(r, iterate(r)));
-	if (r->args.profile)
+	KC_TRY(save_last(r, kc_ranks_tell(r->ranks, iterate(r))));
+	if (r->args.profile && !r->ranks->rank)
 		kc_plan_profile(kc_training_plan(&r->training), stderr);
-	if (kc_stop_asked())
+	if (r->stop)
 		return KC_FAIL(KC_ESTOP, "stopped on request behind iteration %lld, which is saved",
 			       (long long)r->progress.iter);
 	return 0;

@@ -17,7 +17,7 @@ static int cic_build(struct kc_training *t)
 	const struct kc_config *c = t->config;
 	const struct kc_eccv16_args args = {.temperature = c->network.temperature,
 					    .width = c->network.width};
-	int64_t batch = c->data.batch_size, side = c->data.size;
+	int64_t batch = t->batch, side = c->data.size;
 	struct kc_tensor *l, *ab;
 	struct kc_eccv16 out;
 

@@ -6,6 +6,7 @@
  * The public code takes grey images out of the batch.  Here they stay, without loss
  * (train.drop_grey), so that the batch keeps its size; only the norms' statistics see them.
  */
+#include "layers/ranks.h"
 #include "losses/classes.h"
 #include "losses/pixel.h"
 #include "models/global.h"
@@ -26,12 +27,20 @@ static int idc_samples(struct kc_training *t, struct kc_loader_opts *o)
 static struct kc_tensor *over_kept(struct kc_training *t, struct kc_tensor *mean)
 {
 	struct kc_graph *g = t->graph;
-	struct kc_tensor *kept;
 
-	if (!t->keep)
-		return mean;
-	kept = kc_pw1(g, KC_PW_clamp, 1, INFINITY, kc_sum(g, t->keep));
-	return kc_div(g, kc_scale(g, mean, (double)t->config->data.batch_size), kept);
+	return t->keep ? kc_div(g, kc_scale(g, mean, (double)t->batch), t->n_kept) : mean;
+}
+
+/* Which images are kept, and how many there are on average on a rank. */
+static void make_keep(struct kc_training *t)
+{
+	struct kc_graph *g = t->graph;
+	double one = 1.0 / (t->ranks ? t->ranks->size : 1);
+
+	t->keep = kc_input(g, "keep", KC_TYPE(KC_REAL, t->batch, 1, 1, 1));
+	t->n_kept = kc_sum(g, t->keep);
+	kc_mean_over_ranks(g, t->ranks, &t->n_kept, 1);
+	t->n_kept = kc_pw1(g, KC_PW_clamp, one, INFINITY, t->n_kept);
 }
 
 /* x, or 0 in images that are not kept. */
@@ -94,23 +103,25 @@ static int classification(struct kc_training *t, const struct kc_siggraph17 *out
 	return 0;
 }
 
-static int check(const struct kc_config *c)
+static int check(const struct kc_training *t)
 {
+	const struct kc_config *c = t->config;
+
 	if (c->data.size % KC_SIGGRAPH17_SIDE)
 		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
 			       (long long)c->data.size, KC_SIGGRAPH17_SIDE);
 	/* The norms of the global branch see one value per image. */
-	if (c->network.global_hints && c->data.batch_size < 2)
+	if (c->network.global_hints && t->batch < 2)
 		return KC_FAIL(KC_ECONFIG, "network_G.global_hints: expected a "
-			       "datasets.train.batch_size of 2 or more, got %lld",
-			       (long long)c->data.batch_size);
+			       "datasets.train.batch_size of 2 or more for each process, got %lld",
+			       (long long)t->batch);
 	return 0;
 }
 
 static struct kc_siggraph17_args network_args(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
-	int64_t batch = c->data.batch_size, side = c->data.size;
+	int64_t batch = t->batch, side = c->data.size;
 
 	t->hint = kc_input(t->graph, "hint", KC_TYPE(KC_REAL, batch, 2, side, side));
 	t->mask = kc_input(t->graph, "mask", KC_TYPE(KC_REAL, batch, 1, side, side));
@@ -137,16 +148,16 @@ static struct kc_siggraph17_args network_args(struct kc_training *t)
 static int idc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
-	int64_t batch = c->data.batch_size, side = c->data.size;
+	int64_t batch = t->batch, side = c->data.size;
 	struct kc_siggraph17_args args;
 	struct kc_siggraph17 out;
 	struct kc_tensor *l;
 
-	KC_TRY(check(c));
+	KC_TRY(check(t));
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
 	args = network_args(t);
 	if (c->idc.drop_grey > 0)
-		t->keep = kc_input(t->graph, "keep", KC_TYPE(KC_REAL, batch, 1, 1, 1));
+		make_keep(t);
 	kc_training_lab(t, &l, &t->ab);
 	out = kc_siggraph17(&t->model, l, &args);
 	kc_training_output(t, l, out.ab, t->ab);
@@ -222,8 +233,8 @@ static int draw(struct kc_training *t, const struct slots *s, const struct kc_ba
 	const uint8_t *rgb = b->frames;
 	uint64_t seed = (uint64_t)c->seed;
 
-	for (int64_t i = 0; i < c->data.batch_size; i++, ab += 2 * pixels, rgb += 3 * pixels) {
-		uint64_t sample = (uint64_t)(b->index * c->data.batch_size + i);
+	for (int64_t i = 0; i < t->batch; i++, ab += 2 * pixels, rgb += 3 * pixels) {
+		uint64_t sample = (uint64_t)(b->first + i);
 
 		KC_TRY(kc_hints_draw(&args, seed, sample, ab, side, side, row(&s->hint, i),
 				     row(&s->mask, i)));
@@ -237,7 +248,7 @@ static int draw(struct kc_training *t, const struct slots *s, const struct kc_ba
 static int feed_keep(struct kc_training *t, struct kc_plan *p, const float *ab)
 {
 	const struct kc_config *c = t->config;
-	int64_t n = c->data.batch_size;
+	int64_t n = t->batch;
 	size_t pixels = (size_t)c->data.size * (size_t)c->data.size;
 	float *keep = kc_calloc((size_t)n, sizeof *keep);
 	struct kc_buf b = kc_buf_of(keep, &t->keep->type, KC_CLAST);

@@ -64,14 +64,18 @@ static void pixel_loss(struct kc_training *t, struct kc_tensor *ab, struct kc_te
 	const struct kc_pixel_args args = {.kind = kinds[c->criterion],
 					   .reduction = (enum kc_reduction)c->reduction};
 
-	kc_training_term(t, "l_pix", kc_loss_pixel(t->graph, ab, truth, &args), c->pixel_weight);
+	/* What all ranks sum up is their number times the mean of their sums. */
+	double parts = args.reduction == KC_REDUCE_SUM && t->ranks ? t->ranks->size : 1;
+
+	kc_training_term(t, "l_pix", kc_loss_pixel(t->graph, ab, truth, &args),
+			 parts * c->pixel_weight);
 }
 
 static int tcvc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
 	int steps[MAX_STEPS], n = read_steps(c, steps);
-	int64_t batch = c->data.batch_size, side = c->data.size;
+	int64_t batch = t->batch, side = c->data.size;
 	int64_t per_call = KC_MAX(FLOW_PIXELS / (batch * side * side), INT64_C(1));
 	struct kc_tcvc_args args = {.frames = t->window,
 				    .steps = steps,

@@ -2,6 +2,7 @@
 #include "train/run.h"
 
 #include "layers/devices.h"
+#include "train/ranks.h"
 
 #include <malloc.h>
 #include <stdarg.h>
@@ -52,7 +53,8 @@ static int prepare_samples(struct kc_run *r)
 	r->training.config = r->config;
 	r->training.recipe = kc_recipe_of(r->config);
 	r->training.profile = r->args.profile;
-	r->training.trace = r->args.verbose ? stderr : NULL;
+	r->training.trace = r->args.verbose && !r->ranks->rank ? stderr : NULL;
+	r->training.ranks = r->ranks;
 	return r->training.recipe->samples(&r->training, &o);
 }
 
@@ -71,12 +73,16 @@ static int open_device(struct kc_run *r)
 	return kc_device_open(&r->device, &choice);
 }
 
-int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args *args)
+static int open_step(struct kc_run *r)
 {
+	struct kc_config *c = r->config;
 	struct kc_plan_stats stats;
 
-	*r = (struct kc_run){.config = c, .args = *args, .saved_iter = -1, .started = kc_now()};
-	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	if (c->data.batch_size % r->ranks->size)
+		return KC_FAIL(KC_ECONFIG,
+			       "datasets.train.batch_size: it counts over all processes; expected "
+			       "a multiple of %d, got %lld",
+			       r->ranks->size, (long long)c->data.batch_size);
 	KC_TRY(open_device(r));
 	KC_TRY(prepare_samples(r));
 	KC_TRY(kc_training_open(&r->training, c, &r->device));
@@ -86,6 +92,17 @@ int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args 
 	KC_TRY(kc_experiment_init(&r->experiment, c));
 	fill_save_args(r);
 	return 0;
+}
+
+int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args *args)
+{
+	*r = (struct kc_run){.config = c, .args = *args, .saved_iter = -1, .started = kc_now()};
+	kc_ranks_alone(&r->alone);
+	r->ranks = args->ranks ? args->ranks : &r->alone;
+	mallopt(M_MMAP_THRESHOLD, LARGE_BLOCK);
+	KC_TRY(kc_run_compare_settings(r));
+	KC_TRY(kc_ranks_agree(r->ranks, open_step(r)));
+	return kc_run_compare_plans(r);
 }
 
 void kc_run_close(struct kc_run *r)
@@ -217,7 +234,9 @@ static struct kc_loader_opts loader_opts(struct kc_run *r)
 		.published_symmetry = r->config->published,
 		.shuffle = d->shuffle,
 		.seed = (uint64_t)r->config->seed,
-		.batch = (int)d->batch_size,
+		.batch = (int)t->batch,
+		.rank = r->ranks->rank,
+		.ranks = r->ranks->size,
 		.workers = (int)d->workers,
 		.depth = BATCHES_AHEAD,
 		.flow = flow_source(t),

@@ -10,11 +10,13 @@
 struct kc_run_args {
 	bool profile;
 	bool verbose;                   /* print the plan's passes */
+	struct kc_ranks *ranks;         /* borrowed until close; NULL: alone */
 };
 
 struct kc_run {
 	struct kc_config *config;
 	struct kc_run_args args;
+	struct kc_ranks *ranks, alone;
 	struct kc_device device;
 	struct kc_training training;
 	struct kc_dataset *data;
@@ -23,7 +25,7 @@ struct kc_run {
 	struct kc_experiment experiment;
 	struct kc_log log;
 	bool logging;                   /* it is open */
-	struct kc_names said;           /* lines from before it was */
+	struct kc_names said;           /* lines from before it was, or for rank 0's */
 	struct kc_save_args save;
 	struct kc_progress progress;
 	int64_t saved_iter;             /* of the newest checkpoint; -1: none */
@@ -31,13 +33,14 @@ struct kc_run {
 	size_t bytes_at_open;           /* of the process, before anything of a step was touched */
 	double flops, peak;             /* of a step; of the device (0: not measured) */
 	double started;
+	int stop;                       /* exit status when any rank was asked to end */
 };
 
-/* The device and the compiled step; no data and no folder are touched. */
+/* The device and the compiled step, the same on every rank; no data and no folder are touched. */
 int kc_run_open(struct kc_run *, struct kc_config *, const struct kc_run_args *);
 void kc_run_close(struct kc_run *);
 
-/* A line for the log, kept until it is open. */
+/* A line for the log, kept until it is open; of other ranks, until it is gathered. */
 void kc_run_say(struct kc_run *, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* Opens the data at the progress's cursor. */

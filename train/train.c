@@ -127,30 +127,44 @@ static int configure(const struct arguments *a, struct kc_config *c)
 static int work(const struct arguments *a, struct kc_run *r)
 {
 	if (a->dry_run)
-		return kc_dry_run(r, stdout);
+		return r->ranks->rank ? 0 : kc_dry_run(r, stdout);
 	if (a->benchmark)
 		return kc_benchmark(r, a->benchmark, stdout);
 	return kc_run_train(r);
 }
 
-static int train(const struct arguments *a)
+static void print_failure(const struct kc_run *r, const struct kc_ranks *ranks)
+{
+	for (size_t i = 0; i < r->said.n; i++)
+		fprintf(stderr, "%s\n", r->said.v[i]);
+	if (ranks->size > 1)
+		fprintf(stderr, "train (rank %d of %d): %s\n", ranks->rank, ranks->size,
+			kc_errmsg());
+	else
+		fprintf(stderr, "train: %s\n", kc_errmsg());
+}
+
+static int train(struct arguments *a)
 {
 	struct kc_config c = {0};
 	struct kc_run r = {0};
-	int rc = configure(a, &c);
+	struct kc_ranks ranks;
+	int rc = kc_ranks_open(&ranks);
 
+	a->run.ranks = &ranks;
+	if (!rc)
+		rc = kc_ranks_agree(&ranks, configure(a, &c));
 	if (!rc)
 		rc = kc_run_open(&r, &c, &a->run);
 	if (!rc)
 		rc = work(a, &r);
-	for (size_t i = 0; rc < 0 && i < r.said.n; i++)
-		fprintf(stderr, "%s\n", r.said.v[i]);
 	if (rc < 0)
-		fprintf(stderr, "train: %s\n", kc_errmsg());
+		print_failure(&r, &ranks);
+	kc_ranks_close(&ranks, rc == KC_ESTOP ? 0 : rc);
 	kc_run_close(&r);
 	kc_config_release(&c);
 	if (rc == KC_ESTOP)
-		return kc_stop_asked();
+		return r.stop;
 	return rc < 0 ? KC_EXIT_FAILED : 0;
 }
 

@@ -1,5 +1,7 @@
 #include "train/adversary.h"
 
+#include "layers/ranks.h"
+
 #include <math.h>
 #include <stdlib.h>
 
@@ -129,7 +131,7 @@ static struct kc_tensor *finite_test(struct kc_graph *g, const struct trained *r
 
 static const char *const hyper_names[KC_TRAINEES] = {"hyper", "hyper_D"};
 
-/* Norms, finite test and updates from those gradients. */
+/* Norms, finite test and updates from those gradients, which become means over the ranks. */
 static void build_update(struct kc_training *t, struct kc_stage *s, struct kc_graph *g,
 			 const struct trained *r, struct kc_tensor *const *losses,
 			 struct fetches *f)
@@ -137,6 +139,7 @@ static void build_update(struct kc_training *t, struct kc_stage *s, struct kc_gr
 	for (int k = 0; k < KC_TRAINEES; k++) {
 		if (!r[k].n)
 			continue;
+		kc_mean_over_ranks(g, t->ranks, r[k].grad, r[k].n);
 		s->hyper[k] = kc_input(g, hyper_names[k], KC_TYPE(KC_F64, KC_HYPER_COUNT));
 		s->norm[k] = kc_global_norm(g, r[k].grad, r[k].n);
 	}
@@ -157,10 +160,30 @@ static void build_update(struct kc_training *t, struct kc_stage *s, struct kc_gr
 	fetch(f, s->all_finite);
 }
 
-static void fetch_terms(struct kc_training *t, const struct kc_stage *s, struct fetches *f)
+static void fetch_terms(const struct kc_stage *s, struct fetches *f)
 {
 	for (int i = 0; i < s->n_terms; i++)
-		fetch(f, t->terms[i].value);
+		fetch(f, s->term[i]);
+}
+
+/* What the log tells and what the finite test sees: means over the ranks. */
+static void average_losses(struct kc_training *t, struct kc_stage *s)
+{
+	struct kc_tensor *v[KC_MAX_TERMS + KC_TRAINEES];
+	int n = 0;
+
+	for (int i = 0; i < s->n_terms; i++)
+		v[n++] = t->terms[i].value;
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			v[n++] = s->loss[k];
+	kc_mean_over_ranks(t->graph, t->ranks, v, n);
+	n = 0;
+	for (int i = 0; i < s->n_terms; i++)
+		s->term[i] = v[n++];
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			s->loss[k] = v[n++];
 }
 
 static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph *g,
@@ -170,30 +193,44 @@ static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph
 					  .low = t->low,
 					  .profile = t->profile,
 					  .deterministic = t->config->deterministic,
-					  .trace = t->trace};
+					  .trace = t->trace,
+					  .ranks = t->ranks};
 
 	return kc_plan_build(p, g, t->device, f->v, f->n, &opts);
 }
 
-/* Running statistics are stored when the step is finite. */
-static void fetch_statistics(struct kc_training *t, const struct kc_stage *s, struct fetches *f,
-			     struct kc_tensor *finite)
+static int fetch_statistics_of(struct kc_training *t, const struct kc_model *m, struct fetches *f,
+			       struct kc_tensor *finite)
 {
-	for (int k = 0; k < KC_TRAINEES; k++) {
-		const struct kc_model *m = t->trainee[k].model;
+	struct kc_tensor **v = kc_calloc((size_t)m->n_updates, sizeof(struct kc_tensor *));
 
-		for (int i = 0; s->loss[k] && i < m->n_updates; i++)
-			fetch(f, kc_assign(t->graph, m->updates[i].param, m->updates[i].value,
-					   finite));
-	}
+	if (!v)
+		return KC_ENOMEM;
+	for (int i = 0; i < m->n_updates; i++)
+		v[i] = m->updates[i].value;
+	kc_mean_over_ranks(t->graph, t->ranks, v, m->n_updates);
+	for (int i = 0; i < m->n_updates; i++)
+		fetch(f, kc_assign(t->graph, m->updates[i].param, v[i], finite));
+	free(v);
+	return 0;
+}
+
+/* Running statistics are stored when the step is finite. */
+static int fetch_statistics(struct kc_training *t, const struct kc_stage *s, struct fetches *f,
+			    struct kc_tensor *finite)
+{
+	for (int k = 0; k < KC_TRAINEES; k++)
+		if (s->loss[k])
+			KC_TRY(fetch_statistics_of(t, t->trainee[k].model, f, finite));
+	return 0;
 }
 
 static int build_whole_step(struct kc_training *t, struct kc_stage *s, const struct trained *r,
 			    struct fetches *f)
 {
 	build_update(t, s, t->graph, r, s->loss, f);
-	fetch_statistics(t, s, f, s->all_finite);
-	fetch_terms(t, s, f);
+	KC_TRY(fetch_statistics(t, s, f, s->all_finite));
+	fetch_terms(s, f);
 	return plan(t, &s->plan, t->graph, f);
 }
 
@@ -226,9 +263,9 @@ static int build_split_step(struct kc_training *t, struct kc_stage *s, const str
 		if (s->loss[k])
 			fetch(f, kc_accumulate(t->graph, t->trainee[k].params, r[k].grad,
 					       r[k].param, r[k].n));
-	fetch_statistics(t, s, f, s->batch_finite);
+	KC_TRY(fetch_statistics(t, s, f, s->batch_finite));
 	fetch(f, s->batch_finite);
-	fetch_terms(t, s, f);
+	fetch_terms(s, f);
 	KC_TRY(plan(t, &s->plan, t->graph, f));
 
 	f->n = 0;
@@ -271,6 +308,8 @@ static int build_stage(struct kc_training *t, struct kc_stage *s)
 	f.v = kc_calloc(room, sizeof(struct kc_tensor *));
 	if (!f.v)
 		rc = KC_ENOMEM;
+	if (!rc)
+		average_losses(t, s);
 	if (!rc)
 		rc = t->config->optimizer.accumulate > 1 ? build_split_step(t, s, r, &f)
 							 : build_whole_step(t, s, r, &f);
@@ -351,6 +390,7 @@ int kc_training_open(struct kc_training *t, const struct kc_config *c, struct kc
 	t->config = c;
 	t->device = d;
 	t->recipe = kc_recipe_of(c);
+	t->batch = c->data.batch_size / (t->ranks ? t->ranks->size : 1);
 	t->low = c->precision == KC_CHOOSE_BF16 || (c->precision == KC_CHOOSE_AUTO && d->fast_bf16);
 	rc = build(t);
 	if (rc < 0)
@@ -431,7 +471,7 @@ static int run_batch(struct kc_training *t, const struct kc_stage *s, const stru
 		KC_TRY(kc_adversary_feed(t, s->plan, batch->index));
 	KC_TRY(kc_plan_run(s->plan));
 	for (int i = 0; i < s->n_terms; i++) {
-		double x = share * kc_plan_scalar(s->plan, t->terms[i].value);
+		double x = share * kc_plan_scalar(s->plan, s->term[i]);
 
 		t->terms[i].last = first ? x : t->terms[i].last + x;
 	}

@@ -59,6 +59,7 @@ struct kc_trainee {
 struct kc_stage {
 	struct kc_tensor *loss[KC_TRAINEES];    /* NULL: that network is not trained */
 	int n_terms;                    /* the first so many of the terms are read */
+	struct kc_tensor *term[KC_MAX_TERMS];
 	struct kc_plan *plan;           /* the whole step, or one accumulation of it */
 	struct kc_plan *update;         /* NULL unless gradients are accumulated */
 	struct kc_graph *update_graph;
@@ -76,6 +77,8 @@ struct kc_training {
 	const struct kc_config *config;
 	const struct kc_recipe *recipe;
 	struct kc_device *device;
+	struct kc_ranks *ranks;         /* NULL: alone */
+	int64_t batch;                  /* samples of a batch on this rank */
 	bool low;                       /* bf16 where it may be */
 
 	struct kc_params *params;
@@ -88,6 +91,7 @@ struct kc_training {
 	struct kc_tensor *hint, *mask;  /* simulated: [batch,2,H,W], ab / 110, and [batch,1,H,W] */
 	struct kc_tensor *histogram, *saturation;       /* of models/global.h; or NULL */
 	struct kc_tensor *keep;         /* [batch,1,1,1]: 0 for images without loss; or NULL */
+	struct kc_tensor *n_kept;       /* their number, at least 1, over that of the ranks */
 	struct kc_tensor *ab;           /* true colour, where prepare computes it */
 	struct kc_plan *prepare;        /* runs before a batch is fed; or NULL */
 	int window;                     /* frames n */
@@ -119,7 +123,10 @@ struct kc_training {
 
 /*
  * Parameters are laid out and zero; the caller initialises or loads them, then steps.  config,
- * device and everything in them are borrowed until close.
+ * device, what t->ranks names before and everything in them are borrowed until close.
+ *
+ * Over several ranks each has its part of the batch; gradients, losses and running statistics
+ * are means over them, so norm, finite test and update give the same bits everywhere.
  */
 int kc_training_open(struct kc_training *, const struct kc_config *, struct kc_device *);
 void kc_training_close(struct kc_training *);

@@ -105,8 +105,8 @@ static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
 	};
 }
 
-static int check_clip(struct check *c, struct kc_colorizer *colorizer, struct kc_mean *psnr,
-		      struct kc_mean *cdc)
+/* PSNR and CDC of a clip. */
+static int check_clip(struct check *c, struct kc_colorizer *colorizer, double values[2])
 {
 	const struct kc_colorizer_clip clip = {
 		.frames = c->frames, .source = source, .flows = flows, .sink = sink, .own = c};
@@ -114,8 +114,8 @@ static int check_clip(struct check *c, struct kc_colorizer *colorizer, struct kc
 
 	if (rc < 0)
 		return kc_cause(rc, "validation clip %s", c->clip->name);
-	kc_mean_add(psnr, kc_mean_get(&c->psnr));
-	kc_mean_add(cdc, kc_cdc_get(&c->cdc).cdc);
+	values[0] = kc_mean_get(&c->psnr);
+	values[1] = kc_cdc_get(&c->cdc).cdc;
 	return 0;
 }
 
@@ -124,27 +124,65 @@ static int64_t limit(int64_t n, int64_t most)
 	return most > 0 ? KC_MIN(n, most) : n;
 }
 
-static int check_all(struct kc_run *r, const struct kc_dataset *data,
-		     struct kc_colorizer *colorizer, struct kc_dis *dis)
+/* Every size-th clip is this rank's; the values of the others stay 0. */
+static int check_own(struct kc_run *r, const struct kc_dataset *data,
+		     struct kc_colorizer *colorizer, struct kc_dis *dis, int64_t n, double *values)
 {
-	struct kc_mean psnr = {0}, cdc = {0};
-	struct kc_metric values[2];
 	int rc = 0;
 
-	for (int64_t i = 0; !rc && i < limit((int64_t)data->n, r->config->val.max_clips); i++) {
+	for (int64_t i = r->ranks->rank; !rc && i < n; i += r->ranks->size) {
 		struct check c = {.run = r, .clip = &data->clip[i], .dis = dis};
 
 		c.frames = limit(c.clip->n, r->config->val.max_frames);
-		rc = check_clip(&c, colorizer, &psnr, &cdc);
+		rc = check_clip(&c, colorizer, values + 2 * i);
 		kc_image_release(&c.truth);
 		kc_image_release(&c.frame);
 	}
-	KC_TRY(rc);
-	values[0] = (struct kc_metric){"val_psnr", kc_mean_get(&psnr)};
-	values[1] = (struct kc_metric){"val_cdc", kc_mean_get(&cdc)};
+	return rc;
+}
+
+static int log_means(struct kc_run *r, const double *values, int64_t n)
+{
+	struct kc_mean psnr = {0}, cdc = {0};
+	struct kc_metric means[2];
+
+	for (int64_t i = 0; i < n; i++) {
+		kc_mean_add(&psnr, values[2 * i]);
+		kc_mean_add(&cdc, values[2 * i + 1]);
+	}
+	means[0] = (struct kc_metric){"val_psnr", kc_mean_get(&psnr)};
+	means[1] = (struct kc_metric){"val_cdc", kc_mean_get(&cdc)};
 	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f",
-		   (long long)r->progress.iter, values[0].value, values[1].value);
-	return kc_log_values(&r->log, r->progress.iter, values, KC_COUNT(values));
+		   (long long)r->progress.iter, means[0].value, means[1].value);
+	return kc_log_values(&r->log, r->progress.iter, means, KC_COUNT(means));
+}
+
+/* A sum with zeros is exact, and means are taken in the order of the clips. */
+static int check_all(struct kc_run *r, const struct kc_dataset *data,
+		     struct kc_colorizer *colorizer, struct kc_dis *dis)
+{
+	int64_t n = limit((int64_t)data->n, r->config->val.max_clips);
+	double *values = kc_calloc(2 * (size_t)n, sizeof *values);
+	int rc = values ? check_own(r, data, colorizer, dis, n, values) : KC_ENOMEM;
+
+	rc = kc_ranks_agree(r->ranks, rc);
+	if (!rc)
+		rc = kc_ranks_sum(r->ranks, values, 2 * (size_t)n);
+	if (!rc)
+		rc = log_means(r, values, n);
+	free(values);
+	return rc;
+}
+
+static int open_all(struct kc_run *r, const struct kc_colorizer_args *args,
+		    struct kc_dataset **data, struct kc_colorizer **colorizer, struct kc_dis **dis)
+{
+	int rc = kc_dataset_open(r->config->val.root, data);
+
+	if (rc < 0)
+		return kc_cause(rc, "datasets.val.dataroot_GT");
+	KC_TRY(kc_dis_open(KC_DIS_MEDIUM, dis));
+	return kc_colorizer_open(colorizer, args, &r->device, r->training.params);
 }
 
 int kc_validate(struct kc_run *r)
@@ -153,14 +191,8 @@ int kc_validate(struct kc_run *r)
 	struct kc_colorizer *colorizer = NULL;
 	struct kc_dataset *data = NULL;
 	struct kc_dis *dis = NULL;
-	int rc = kc_dataset_open(r->config->val.root, &data);
+	int rc = kc_ranks_agree(r->ranks, open_all(r, &args, &data, &colorizer, &dis));
 
-	if (rc < 0)
-		kc_cause(rc, "datasets.val.dataroot_GT");
-	if (!rc)
-		rc = kc_dis_open(KC_DIS_MEDIUM, &dis);
-	if (!rc)
-		rc = kc_colorizer_open(&colorizer, &args, &r->device, r->training.params);
 	if (!rc)
 		rc = check_all(r, data, colorizer, dis);
 	kc_colorizer_close(colorizer);

@@ -6,7 +6,8 @@
 
 /*
  * PSNR and CDC over the clips of datasets.val into the log, and with save_img the first, middle
- * and last frame of each clip into val_images/<clip>/<iteration>_<frame>.png.
+ * and last frame of each clip into val_images/<clip>/<iteration>_<frame>.png.  Each rank takes
+ * its share of the clips; the values are those of one.
  */
 int kc_validate(struct kc_run *);
 
