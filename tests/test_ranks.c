@@ -1,0 +1,536 @@
+/* Several processes: messages, sums, failures, and training over them. */
+#include "core/plan.h"
+#include "core/ranks.h"
+#include "layers/cpu/cpu.h"
+#include "layers/layers.h"
+#include "layers/ranks.h"
+#include "tests/runs.h"
+#include "tests/test.h"
+#include "weights/safetensors.h"
+
+#include <arpa/inet.h>
+#include <ctype.h>
+#include <fcntl.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* ---- processes ---- */
+
+/* A port that was free a moment ago. */
+static int free_port(void)
+{
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
+	socklen_t n = sizeof a;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+	KC_ASSERT(fd >= 0 && !bind(fd, (struct sockaddr *)&a, n) &&
+		  !getsockname(fd, (struct sockaddr *)&a, &n));
+	close(fd);
+	return ntohs(a.sin_port);
+}
+
+static void set_number(const char *variable, int value)
+{
+	char text[16];
+
+	snprintf(text, sizeof text, "%d", value);
+	setenv(variable, text, 1);
+}
+
+static void set_variables(int rank, int size, int port)
+{
+	set_number("RANK", rank);
+	set_number("LOCAL_RANK", rank);
+	set_number("WORLD_SIZE", size);
+	set_number("MASTER_PORT", port);
+	setenv("MASTER_ADDR", "127.0.0.1", 1);
+}
+
+/* The status with which a child ended. */
+static int status_of(pid_t pid)
+{
+	int status;
+
+	if (waitpid(pid, &status, 0) != pid)
+		return -1;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
+}
+
+/*
+ * Work in `size` processes, each with its ranks open; it returns 0 when all is well.  Threads of
+ * OpenMP do not come along into children, so they keep to one.
+ */
+static void in_ranks(int size, int (*work)(struct kc_ranks *))
+{
+	int port = free_port();
+	pid_t pid[8];
+
+	fflush(stdout);
+	for (int rank = 0; rank < size; rank++) {
+		pid[rank] = fork();
+		KC_ASSERT(pid[rank] >= 0);
+		if (!pid[rank]) {
+			struct kc_ranks r;
+			int bad = 1;
+
+			set_variables(rank, size, port);
+			if (KC_CHECK_OK(kc_ranks_open(&r))) {
+				bad = work(&r);
+				kc_ranks_close(&r, 0);
+			}
+			fflush(stdout);
+			_exit(bad);
+		}
+	}
+	for (int rank = 0; rank < size; rank++) {
+		int status = status_of(pid[rank]);
+
+		if (status)
+			kc_test_fail(__FILE__, __LINE__, "rank %d of %d ended with %d", rank, size,
+				     status);
+	}
+}
+
+#define MUST(cond) \
+	do { \
+		if (!(cond)) { \
+			kc_test_fail(__FILE__, __LINE__, "rank %d: %s (%s)", r->rank, #cond, \
+				     kc_errmsg()); \
+			return 1; \
+		} \
+	} while (0)
+
+/* ---- small things ---- */
+
+static int small_things(struct kc_ranks *r)
+{
+	enum { LARGE = 3000001 };
+	double x[3] = {r->rank + 0.5, -r->rank, 1e-3}, y[2] = {r->rank, -r->rank};
+	unsigned char *bytes = kc_calloc(LARGE, 1);
+	char *all = NULL;
+
+	MUST(bytes && r->size == 3 && r->local_rank == r->rank);
+	MUST(!kc_ranks_barrier(r));
+	MUST(!kc_ranks_sum(r, x, 3) && x[0] == 4.5 && x[1] == -3 && x[2] == 1e-3 + 1e-3 + 1e-3);
+	MUST(!kc_ranks_max(r, y, 2) && y[0] == 2 && y[1] == 0);
+	for (int i = 0; !r->rank && i < LARGE; i++)
+		bytes[i] = (unsigned char)(i * 7 + i / 1000);
+	MUST(!kc_ranks_broadcast(r, bytes, LARGE));
+	for (int i = 0; i < LARGE; i++)
+		MUST(bytes[i] == (unsigned char)(i * 7 + i / 1000));
+	free(bytes);
+	MUST(!kc_ranks_gather(r, r->rank == 1 ? "" : r->rank ? "two" : "zero ", &all));
+	MUST(r->rank ? !all : !strcmp(all, "zero two"));
+	free(all);
+	return 0;
+}
+
+static void test_small_things(void)
+{
+	in_ranks(3, small_things);
+}
+
+static int alone(struct kc_ranks *r)
+{
+	double x = 3;
+	char *all;
+
+	MUST(r->size == 1 && !r->rank && !kc_ranks_barrier(r) && !kc_ranks_poll(r));
+	MUST(!kc_ranks_sum(r, &x, 1) && !kc_ranks_max(r, &x, 1) && x == 3);
+	MUST(!kc_ranks_gather(r, "me", &all) && !strcmp(all, "me"));
+	free(all);
+	MUST(!kc_ranks_agree(r, 0) && !kc_ranks_compare(r, "things", "x"));
+	MUST(kc_ranks_agree(r, KC_FAIL(KC_EIO, "no disk")) == KC_EIO);
+	return 0;
+}
+
+static void test_alone(void)
+{
+	struct kc_ranks r;
+
+	if (KC_CHECK_OK(kc_ranks_open(&r)))
+		KC_CHECK(!alone(&r));
+	kc_ranks_close(&r, 0);
+}
+
+/* ---- means ---- */
+
+static double element(int rank, size_t i)
+{
+	return sin(0.37 * (double)i + rank) * (rank == 1 ? 1e4 : 1);
+}
+
+static int start_mean(struct kc_ranks *r, int channel, enum kc_dtype dtype, size_t n, void **x,
+		      void **scratch)
+{
+	size_t size = kc_dtype_size(dtype);
+
+	*x = kc_calloc(n, size);
+	*scratch = kc_calloc(kc_mean_scratch(r, n), size);
+	MUST(*x && *scratch);
+	for (size_t i = 0; i < n; i++) {
+		if (dtype == KC_F64)
+			((double *)*x)[i] = element(r->rank, i);
+		else
+			((float *)*x)[i] = (float)element(r->rank, i);
+	}
+	MUST(!kc_mean_start(r, channel, dtype, *x, n, *scratch));
+	return 0;
+}
+
+static int check_mean(struct kc_ranks *r, int channel, enum kc_dtype dtype, size_t n, void *x,
+		      void *scratch)
+{
+	MUST(!kc_mean_wait(r, channel));
+	for (size_t i = 0; i < n; i++) {
+		double sum = 0;
+
+		for (int rank = 0; rank < r->size; rank++)
+			sum += dtype == KC_F64 ? element(rank, i)
+					       : (double)(float)element(rank, i);
+		MUST(dtype == KC_F64 ? ((double *)x)[i] == sum / r->size
+				     : ((float *)x)[i] == (float)(sum / r->size));
+	}
+	free(x);
+	free(scratch);
+	return 0;
+}
+
+/* Sizes below and above the number of ranks; some ranks have no share of the small ones. */
+static int means(struct kc_ranks *r)
+{
+	static const size_t sizes[] = {1, 16, 17, 33, 1000, 300001};
+	int a = kc_ranks_channel(r), b = kc_ranks_channel(r);
+	void *x[2], *scratch[2];
+
+	MUST(a == 0 && b == 1);
+	for (size_t i = 0; i < KC_COUNT(sizes); i++) {
+		MUST(!start_mean(r, a, KC_F32, sizes[i], &x[0], &scratch[0]));
+		MUST(!start_mean(r, b, KC_F64, sizes[i], &x[1], &scratch[1]));
+		if (r->rank == 1)
+			usleep(20000);
+		MUST(!check_mean(r, a, KC_F32, sizes[i], x[0], scratch[0]));
+		MUST(!check_mean(r, b, KC_F64, sizes[i], x[1], scratch[1]));
+	}
+	return 0;
+}
+
+static void test_means(void)
+{
+	in_ranks(2, means);
+	in_ranks(3, means);
+}
+
+/* ---- the plan ---- */
+
+static struct kc_param *matrix(struct kc_params *s, const char *name, int64_t n)
+{
+	struct kc_param like = {.type = KC_TYPE(KC_REAL, n, n),
+				.kind = KC_PARAM_LINEAR,
+				.fan = n,
+				.trainable = true};
+
+	return kc_params_get(s, name, &like);
+}
+
+/* The line of a printed plan on which an operator stands for the last, or first, time. */
+static int line_of(const char *text, const char *op, bool last)
+{
+	int found = -1, line = 0;
+
+	for (const char *at = text; *at && (last || found < 0); line++) {
+		size_t n = strcspn(at, "\n");
+		const char *hit = memmem(at, n, op, strlen(op));
+
+		if (hit && !isalnum((unsigned char)hit[strlen(op)]) && hit[strlen(op)] != '_')
+			found = line;
+		at += n + (at[n] != 0);
+	}
+	return found;
+}
+
+/* y = sum(W2 W1 x): the gradient of W2 is known while that of W1 is still to come. */
+static int reduced_gradients(struct kc_ranks *r)
+{
+	enum { N = 1100 };
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_params *s = kc_params_new(KC_F32);
+	struct kc_param *w1 = matrix(s, "w1", N), *w2 = matrix(s, "w2", N);
+	struct kc_tensor *w[2] = {kc_param_value(g, w1), kc_param_value(g, w2)}, *grad[2], *y;
+	struct kc_tensor *x = kc_fill(g, r->rank + 1, KC_TYPE(KC_REAL, N, 2));
+	struct kc_plan *p = NULL;
+	struct kc_device d;
+	float *got = kc_alloc((size_t)N * N * sizeof *got);
+	struct kc_buf b;
+	char *text = NULL;
+	size_t size;
+	FILE *f;
+
+	MUST(got && !kc_device_cpu(&d, 1) && !kc_params_alloc(s, false, false));
+	for (int64_t i = 0; i < N; i++)
+		((float *)kc_param_master(w1).data)[i * N + i] =
+			((float *)kc_param_master(w2).data)[i * N + i] = 1;
+	y = kc_sum(g, kc_matmul(g, w[1], kc_matmul(g, w[0], x)));
+	MUST(!kc_grad(g, y, NULL, w, 2, grad));
+	kc_mean_over_ranks(g, r, grad, 2);
+	MUST(!kc_plan_build(&p, g, &d, grad, 2, &(struct kc_plan_opts){.ranks = r}));
+	MUST(!kc_plan_run(p));
+	/* With W1 = W2 = 1 each element is the sum of a row of x, 2 (rank + 1); its mean is 3. */
+	for (int k = 0; k < 2; k++) {
+		b = kc_buf_of(got, &grad[k]->type, KC_PLAIN);
+		MUST(!kc_plan_read(p, grad[k], &b));
+		for (int64_t i = 0; i < (int64_t)N * N; i++)
+			MUST(got[i] == 3);
+	}
+	f = open_memstream(&text, &size);
+	kc_plan_print(p, f);
+	fclose(f);
+	MUST(line_of(text, "all_reduce", false) < line_of(text, "matmul", true));
+	MUST(line_of(text, "all_reduce_wait", false) > line_of(text, "matmul", true));
+	free(text);
+	free(got);
+	kc_plan_free(p);
+	kc_params_free(s);
+	kc_graph_free(g);
+	kc_device_release(&d);
+	return 0;
+}
+
+static void test_reduced_gradients(void)
+{
+	in_ranks(2, reduced_gradients);
+}
+
+/* ---- failures ---- */
+
+static bool says(const char *text)
+{
+	return strstr(kc_errmsg(), text) != NULL;
+}
+
+static int one_fails(struct kc_ranks *r)
+{
+	int rc = r->rank == 1 ? KC_FAIL(KC_ENOENT, "no clips") : 0;
+
+	MUST(!kc_ranks_agree(r, 0));
+	MUST(kc_ranks_agree(r, rc) == KC_ENOENT);
+	MUST(says(r->rank == 1 ? "no clips" : "rank 1: no clips"));
+	return 0;
+}
+
+static int one_differs(struct kc_ranks *r)
+{
+	MUST(!kc_ranks_compare(r, "settings", "a: 1\nb: 2\n"));
+	MUST(kc_ranks_compare(r, "settings", r->rank == 2 ? "a: 1\nb: 3\n" : "a: 1\nb: 2\n") ==
+	     KC_ECONFIG);
+	MUST(says("settings are not those of rank 0: 'b: 2' there, 'b: 3' here"));
+	MUST(r->rank == 2 || says("rank 2: "));
+	return 0;
+}
+
+/* Rank 1 ends without a word. */
+static int one_is_gone(struct kc_ranks *r)
+{
+	double start = kc_now(), x = 0;
+
+	if (r->rank == 1)
+		_exit(0);
+	MUST(kc_ranks_sum(r, &x, 1) == KC_EBACKEND && says("gone"));
+	MUST(kc_ranks_barrier(r) == KC_EBACKEND && kc_ranks_poll(r) == KC_EBACKEND);
+	MUST(kc_ranks_agree(r, 0) == KC_EBACKEND);
+	MUST(kc_now() - start < 30);
+	return 0;
+}
+
+static int one_tells(struct kc_ranks *r)
+{
+	int channel = kc_ranks_channel(r);
+	void *x, *scratch;
+
+	if (r->rank == 1) {
+		MUST(kc_ranks_tell(r, KC_FAIL(KC_EIO, "the disk is full")) == KC_EIO);
+		MUST(kc_ranks_barrier(r) == KC_EBACKEND);
+		return 0;
+	}
+	MUST(!start_mean(r, channel, KC_F32, 100, &x, &scratch) || says("full"));
+	MUST(kc_mean_wait(r, channel) == KC_EBACKEND && says("rank 1: the disk is full"));
+	free(x);
+	free(scratch);
+	return 0;
+}
+
+static void test_failures(void)
+{
+	in_ranks(3, one_fails);
+	in_ranks(3, one_differs);
+	in_ranks(3, one_is_gone);
+	in_ranks(3, one_tells);
+}
+
+/* What RANK=... give, in a process of its own. */
+static int open_with(int rank, int size, const char *port, const char *message)
+{
+	struct kc_ranks r;
+	int rc;
+
+	set_variables(rank, size, 1);
+	if (port)
+		setenv("MASTER_PORT", port, 1);
+	else
+		unsetenv("MASTER_PORT");
+	rc = kc_ranks_open(&r);
+	return rc < 0 && says(message) && r.size == 1 ? 0 : 1;
+}
+
+static void test_variables(void)
+{
+	static const struct {
+		int rank, size;
+		const char *port, *message;
+	} cases[] = {
+		{2, 2, "5000", "RANK: expected a number from 0 to 1, got '2'"},
+		{0, 5000, "5000", "WORLD_SIZE: expected a number from 2 to 4096"},
+		{0, 2, "0", "MASTER_PORT: expected a number from 1 to 65534"},
+		{0, 2, "50 00", "MASTER_PORT"},
+		{0, 2, NULL, "not MASTER_PORT"},
+	};
+
+	for (size_t i = 0; i < KC_COUNT(cases); i++) {
+		pid_t pid = fork();
+
+		if (!pid)
+			_exit(open_with(cases[i].rank, cases[i].size, cases[i].port,
+					cases[i].message));
+		if (status_of(pid))
+			kc_test_fail(__FILE__, __LINE__, "not told: %s", cases[i].message);
+	}
+}
+
+/* ---- training ---- */
+
+/* Starts bin/train on that file, as one of `size` ranks or below mpirun (port 0). */
+static pid_t start(const char *config, int rank, int size, int port)
+{
+	const char *const mpi[] = {"mpirun", "-np", "2", "bin/train", "-opt", config, NULL};
+	pid_t pid = fork();
+	int null;
+
+	if (pid)
+		return pid;
+	null = open("/dev/null", O_WRONLY);
+	dup2(null, 1);
+	dup2(null, 2);
+	setenv("OMP_NUM_THREADS", "1", 1);
+	if (port) {
+		set_variables(rank, size, port);
+		execl("bin/train", "bin/train", "-opt", config, NULL);
+	} else {
+		setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
+		setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
+		setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
+		execvp("mpirun", (char *const *)mpi);
+	}
+	_exit(127);
+}
+
+#define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
+
+/* The settings of a run in a folder of its own, as a file. */
+static const char *write_config(const char *root)
+{
+	char *folder = kc_format("path.root=%s/%s", kc_test_dir(), root);
+	char *name = kc_format("%s.yml", root);
+	const char *path = kc_test_path(name);
+	struct kc_config c = {0};
+	FILE *f = fopen(path, "w");
+
+	KC_ASSERT(folder && f);
+	KC_CHECK_OK(kc_test_config(&c, SET(folder, "datasets.train.batch_size=4", "train.niter=4",
+					   "train.ema_decay=0.9", "train.clip_grad_norm=0.5")));
+	KC_CHECK_OK(kc_config_dump(&c, f));
+	fclose(f);
+	kc_config_release(&c);
+	free(folder);
+	free(name);
+	return path;
+}
+
+/* Distance of two files of weights, relative to the first; -1 without one of them. */
+static double distance(const char *a, const char *b)
+{
+	struct kc_st x = {0}, y = {0};
+	double sum = 0, of = 0;
+
+	if (!KC_CHECK_OK(kc_st_open(a, &x)) || !KC_CHECK_OK(kc_st_open(b, &y)))
+		return -1;
+	for (size_t i = 0; i < x.n; i++) {
+		const struct kc_st_tensor *u = &x.tensors[i], *v = kc_st_find(&y, u->name);
+		float *p = kc_calloc(u->count, sizeof *p), *q = kc_calloc(u->count, sizeof *q);
+
+		KC_ASSERT(v && p && q && !kc_st_read_f32(u, p, u->count) &&
+			  !kc_st_read_f32(v, q, u->count));
+		for (size_t k = 0; k < u->count; k++) {
+			sum += ((double)p[k] - q[k]) * ((double)p[k] - q[k]);
+			of += (double)p[k] * p[k];
+		}
+		free(p);
+		free(q);
+	}
+	kc_st_close(&x);
+	kc_st_close(&y);
+	return sqrt(sum / of);
+}
+
+static const char *model_of(const char *root)
+{
+	char *name = kc_format("%s/experiments/run/models/4_G.safetensors", root);
+	const char *path = kc_test_path(name);
+
+	free(name);
+	return path;
+}
+
+/* What two processes learn from halves of each batch is what one learns from the whole. */
+static void test_training(void)
+{
+	const char *one = write_config("one"), *tcp = write_config("tcp"),
+		   *mpi = write_config("mpi");
+	int port = free_port(), status;
+	pid_t pid[2];
+	double d;
+
+	if (access("bin/train", X_OK)) {
+		kc_test_skip("bin/train is not here");
+		return;
+	}
+	kc_test_clips();
+	KC_CHECK(!status_of(start(one, 0, 1, port)));
+	for (int rank = 0; rank < 2; rank++)
+		pid[rank] = start(tcp, rank, 2, port);
+	KC_CHECK(!status_of(pid[0]));
+	KC_CHECK(!status_of(pid[1]));
+	d = distance(model_of("one"), model_of("tcp"));
+	if (!(d >= 0 && d < 1e-6))
+		kc_test_fail(__FILE__, __LINE__, "two ranks and one differ by %g", d);
+	status = access("bin/libkc_mpi.so", R_OK) ? 127 : status_of(start(mpi, 0, 2, 0));
+	if (status == 127)
+		kc_test_skip("mpirun or libkc_mpi.so is not here");
+	else if (status)
+		kc_test_fail(__FILE__, __LINE__, "mpirun ended with %d", status);
+	else
+		KC_CHECK(distance(model_of("tcp"), model_of("mpi")) == 0);
+}
+
+const struct kc_test kc_tests_ranks[] = {
+	{"sums, broadcasts and texts reach every rank", test_small_things},
+	{"alone every call succeeds", test_alone},
+	{"means are those in the order of the ranks", test_means},
+	{"a plan starts a mean when its gradients are there", test_reduced_gradients},
+	{"every rank hears of a failure", test_failures},
+	{"variables without sense are refused", test_variables},
+	{"two processes train as one, over TCP and MPI", test_training},
+	{0}};
