@@ -2,11 +2,13 @@
 #include "core/file.h"
 #include "data/clip.h"
 #include "data/dis.h"
+#include "eval/guide.h"
 #include "eval/model.h"
 #include "layers/cpu/cpu.h"
 #include "layers/devices.h"
 
 #include <getopt.h>
+#include <limits.h>
 #include <math.h>
 #include <signal.h>
 #include <stdio.h>
@@ -20,6 +22,7 @@ struct arguments {
 	const char *input, *output, *device;
 	struct kc_model_files files;
 	struct kc_colorizer_args network;
+	struct kc_guide guide;
 	bool grey_input, dry_run, verbose, help, list_devices;
 	enum { FLOAT32, BF16, AUTO } precision;
 	int threads;
@@ -41,6 +44,19 @@ static void usage(FILE *f)
 	      "  --intervals N,M    colorize with both and take the mean, e.g. 17,19\n"
 	      "  --size N           the networks see N x N pixels (256); results have the input's "
 	      "size\n"
+	      "  --hints FILE       colours at places: lines FRAME X Y COLOUR [RADIUS], where "
+	      "FRAME may\n"
+	      "                     be all and COLOUR is #rrggbb or A,B; or JSON objects.  With "
+	      "TCVC, on\n"
+	      "                     anchors, from which they spread\n"
+	      "  --global-hist IMAGE  let colours be as common as there, and\n"
+	      "  --saturation X     let the mean saturation be X, 0 to 1: for siggraph17 trained "
+	      "with\n"
+	      "                     network_G.global_hints\n"
+	      "  --mask-cent X      what training took off the mask of hints, where the file does "
+	      "not\n"
+	      "                     say: 0 as published (default), 0.5 of colorization-pytorch\n"
+	      "  --suggest X,Y[,FRAME]  print the likeliest colours of a pixel; write nothing\n"
 	      "  --gray-input       take BT.601 luma of the frames: for film with a tint\n"
 	      "  --published        clip colours outside of sRGB, as the public code does\n"
 	      "  --precision float32|bf16|auto   of the networks (float32)\n"
@@ -95,7 +111,26 @@ static int word(const char *text, const char *const *words, int n)
 }
 
 enum { KEY_NET = 256, FLOW, FLOW_NET, INTERVAL, INTERVALS, SIZE, GREY, PUBLISHED, PRECISION, DEVICE,
-       LIST, DRY };
+       LIST, DRY, HINTS, GLOBAL_HIST, SATURATION, MASK_CENT, SUGGEST };
+
+static bool unit(const char *text, double *x)
+{
+	char *end;
+
+	*x = strtod(text, &end);
+	return end != text && !*end && *x >= 0 && *x <= 1;
+}
+
+static int take_place(struct kc_guide *g, const char *text)
+{
+	int at[3] = {0}, n = numbers(text, 0, INT_MAX, 3, at);
+
+	g->suggest = true;
+	g->x = at[0];
+	g->y = at[1];
+	g->frame = at[2];
+	return n >= 2 ? 0 : bad_usage("--suggest: expected X,Y or X,Y,FRAME, got %s", text);
+}
 
 static int take_value(struct arguments *a, int option, const char *text)
 {
@@ -128,6 +163,15 @@ static int take_value(struct arguments *a, int option, const char *text)
 					 : "--intervals: expected two numbers from 1 to 1000 like "
 					   "17,19, got %s",
 				 text);
+	case SATURATION:
+		return unit(text, &a->guide.saturation) ? 0
+			: bad_usage("--saturation: expected a number from 0 to 1, got %s", text);
+	case MASK_CENT:
+		a->files.has_mask_cent = unit(text, &a->files.mask_cent);
+		return a->files.has_mask_cent ? 0
+			: bad_usage("--mask-cent: expected a number from 0 to 1, got %s", text);
+	case SUGGEST:
+		return take_place(&a->guide, text);
 	case SIZE:
 		return numbers(text, 16, 4096, 1, &a->network.size) ? 0
 			: bad_usage("--size: expected a number from 16 to 4096, got %s", text);
@@ -146,6 +190,11 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"interval", required_argument, NULL, INTERVAL},
 		{"intervals", required_argument, NULL, INTERVALS},
 		{"size", required_argument, NULL, SIZE},
+		{"hints", required_argument, NULL, HINTS},
+		{"global-hist", required_argument, NULL, GLOBAL_HIST},
+		{"saturation", required_argument, NULL, SATURATION},
+		{"mask-cent", required_argument, NULL, MASK_CENT},
+		{"suggest", required_argument, NULL, SUGGEST},
 		{"gray-input", no_argument, NULL, GREY},
 		{"published", no_argument, NULL, PUBLISHED},
 		{"precision", required_argument, NULL, PRECISION},
@@ -164,6 +213,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case 'm': a->files.model = optarg; break;
 		case KEY_NET: a->files.key_net = optarg; break;
 		case FLOW_NET: a->files.flow_net = optarg; break;
+		case HINTS: a->guide.hints = optarg; break;
+		case GLOBAL_HIST: a->guide.reference = optarg; break;
 		case GREY: a->grey_input = true; break;
 		case PUBLISHED: a->network.published = true; break;
 		case LIST: a->list_devices = true; break;
@@ -180,7 +231,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		return bad_usage("unexpected argument %s", argv[optind]);
 	if (a->help || a->list_devices)
 		return 0;
-	if (!a->input || !a->files.model || (!a->output && !a->dry_run))
+	if (!a->input || !a->files.model || (!a->output && !a->dry_run && !a->guide.suggest))
 		return bad_usage("%s is missing", !a->input	    ? "-i FOLDER"
 						  : !a->files.model ? "-m FILE"
 								    : "-o FOLDER");
@@ -341,6 +392,25 @@ static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
 			   : 0;
 }
 
+static int draw_hints(void *own, int64_t frame, int size, float *hint, float *mask)
+{
+	const struct work *w = own;
+
+	return kc_guide_draw(&w->a->guide, w->clip, frame, size, hint, mask);
+}
+
+static struct kc_colorizer_clip callbacks(struct work *w)
+{
+	return (struct kc_colorizer_clip){
+		.frames = w->clip->n,
+		.source = read_frame,
+		.flows = find_flows,
+		.hints = w->a->network.hints ? draw_hints : NULL,
+		.sink = write_frame,
+		.own = w,
+	};
+}
+
 static bool same_folder(const char *a, const char *b)
 {
 	char *x = realpath(a, NULL), *y = realpath(b, NULL);
@@ -362,8 +432,7 @@ static char *result_folder(const struct work *w)
 
 static int colorize_clip(struct work *w)
 {
-	const struct kc_colorizer_clip clip = {.frames = w->clip->n, .source = read_frame,
-					       .flows = find_flows, .sink = write_frame, .own = w};
+	const struct kc_colorizer_clip clip = callbacks(w);
 	struct kc_colorizer_count count = {0};
 	int rc;
 
@@ -440,6 +509,20 @@ static void describe(const struct arguments *a, const struct kc_device *d,
 	if (m->flow_source)
 		fprintf(stderr, "; flow: %s", m->flow_source);
 	fputc('\n', stderr);
+	if (m->temperature > 0)
+		fprintf(stderr, "eccv16: annealed mean of temperature %g, %s\n", m->temperature,
+			m->temperature_told ? "as the file says"
+					    : "the file says none, as published weights");
+}
+
+static int suggest(struct work *w)
+{
+	struct kc_colorizer_clip clip;
+
+	w->clip = w->data->clip;
+	w->reported = -1;
+	clip = callbacks(w);
+	return kc_guide_suggest(&w->a->guide, w->colorizer, &clip, stdout);
 }
 
 static int open_dis(struct work *w)
@@ -458,8 +541,13 @@ static int work(struct arguments *a, struct kc_device *d, struct work *w)
 
 	KC_TRY(kc_dataset_open(a->input, &w->data));
 	a->network.low = a->precision == BF16 || (a->precision == AUTO && d->fast_bf16);
+	KC_TRY(kc_guide_load(&a->guide, w->data));
+	a->network.hints = a->guide.hints;
 	KC_TRY(kc_model_open(&w->colorizer, &a->network, d, &a->files, &about));
 	describe(a, d, &about, a->network.low);
+	KC_TRY(kc_guide_apply(&a->guide, w->data->clip, &a->network, w->colorizer));
+	if (a->guide.suggest)
+		return suggest(w);
 	if (a->dry_run)
 		return dry_run(w);
 	KC_TRY(open_dis(w));
@@ -491,6 +579,7 @@ static int colorize(struct arguments *a)
 		fprintf(stderr, "colorize: %s\n", kc_errmsg());
 	}
 	close_work(&w);
+	kc_guide_release(&a->guide);
 	kc_device_release(&d);
 	if (rc == KC_ESTOP)
 		return stop_signal == SIGINT ? EXIT_INTERRUPTED : EXIT_RETRY;
@@ -509,7 +598,7 @@ static int list_devices(void)
 
 int main(int argc, char **argv)
 {
-	struct arguments a = {0};
+	struct arguments a = {.guide.saturation = -1};
 	const struct sigaction stop = {.sa_handler = on_signal};
 	int status;
 

@@ -1,5 +1,6 @@
 #include "eval/model.h"
 
+#include "models/eccv16.h"
 #include "weights/load.h"
 
 #include <errno.h>
@@ -47,8 +48,42 @@ static int find_key_net(const struct kc_weights *f, struct kc_colorizer_args *a,
 	return 0;
 }
 
-static int recognise(const struct kc_weights *f, struct kc_colorizer_args *a,
-		     struct kc_model_about *about)
+/* The keyframe network's own file knows better than one of TCVC. */
+static int find_mask_cent(const struct kc_weights *f, const struct kc_model_files *files,
+			  struct kc_colorizer_args *a)
+{
+	struct kc_weights key;
+	int rc;
+
+	KC_TRY(number(f, "mask_cent", 0, 1, &a->mask_cent));
+	if (files->key_net && a->network == KC_COLORIZE_TCVC) {
+		KC_TRY(kc_weights_open(files->key_net, &key));
+		rc = number(&key, "mask_cent", 0, 1, &a->mask_cent);
+		kc_weights_close(&key);
+		KC_TRY(rc);
+	}
+	if (files->has_mask_cent)
+		a->mask_cent = files->mask_cent;
+	return 0;
+}
+
+/* What siggraph17 has beside the published layers. */
+static int find_parts(const struct kc_weights *f, struct kc_colorizer_args *a)
+{
+	const struct kc_st_tensor *head;
+
+	if (a->network != KC_COLORIZE_FRAMES)
+		return 0;
+	a->global_hints = kc_weights_has(f, "global_hist.0.weight");
+	a->distribution = kc_weights_has(f, "dist.out.weight");
+	KC_TRY(kc_weights_find(f, "model_class.0.weight", &head));
+	if (head && head->ndim > 0 && head->dim[0] == KC_BINS)
+		a->classes = KC_BINS;
+	return 0;
+}
+
+static int recognise(const struct kc_weights *f, const struct kc_model_files *files,
+		     struct kc_colorizer_args *a, struct kc_model_about *about)
 {
 	static const char *const names[] = {
 		[KC_COLORIZE_TCVC] = "TCVC", [KC_COLORIZE_FRAMES] = "siggraph17",
@@ -69,13 +104,19 @@ static int recognise(const struct kc_weights *f, struct kc_colorizer_args *a,
 			       f->path);
 	a->width = 1;
 	KC_TRY(number(f, "width", 0.0625, 1, &a->width));
-	KC_TRY(number(f, "mask_cent", 0, 1, &a->mask_cent));
+	KC_TRY(find_mask_cent(f, files, a));
+	KC_TRY(find_parts(f, a));
 	KC_TRY(number(f, "iter", 0, 1e15, &iter));
 	KC_TRY(number(f, "temperature", 0.01, 1, &a->temperature));
 	about->network = names[a->network];
 	about->width = a->width;
 	about->iter = (int64_t)iter;
-	return find_key_net(f, a, about);
+	KC_TRY(find_key_net(f, a, about));
+	if (a->network == KC_COLORIZE_BINS || a->key == KC_TCVC_ECCV16) {
+		about->temperature_told = kc_weights_note(f, "temperature");
+		about->temperature = a->temperature > 0 ? a->temperature : 1;
+	}
+	return 0;
 }
 
 static int choose_flow(const struct kc_weights *f, const struct kc_model_files *files,
@@ -223,12 +264,15 @@ static int open_from(const struct kc_weights *f, struct kc_colorizer **out,
 		     struct kc_colorizer_args *args, struct kc_device *device,
 		     const struct kc_model_files *files, struct kc_model_about *about)
 {
+	struct kc_eccv16_weights imported;
 	int rc;
 
-	KC_TRY(recognise(f, args, about));
+	KC_TRY(recognise(f, files, args, about));
 	KC_TRY(choose_flow(f, files, args, about));
 	KC_TRY(kc_colorizer_open(out, args, device, NULL));
 	rc = load_all(f, kc_colorizer_params(*out), args, files, about);
+	if (rc >= 0 && args->network == KC_COLORIZE_BINS)
+		rc = kc_eccv16_check(kc_colorizer_params(*out), &imported);
 	if (rc < 0)
 		kc_colorizer_close(*out);
 	return rc;

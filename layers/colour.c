@@ -180,6 +180,28 @@ static void lab_to_rgb_fit(const double lab[3], double rgb[3])
 	}
 }
 
+void kc_lab_of_rgb(const double rgb[3], double lab[3])
+{
+	rgb_to_lab(rgb, lab);
+}
+
+void kc_rgb_of_lab_fit(const double lab[3], double rgb[3])
+{
+	lab_to_rgb_fit(lab, rgb);
+}
+
+bool kc_lab_fits(const double lab[3])
+{
+	const double rounding = 1e-4;
+	double linear[3];
+
+	lab_to_linear(lab, linear);
+	for (int i = 0; i < 3; i++)
+		if (!(linear[i] >= -rounding && linear[i] <= 1 + rounding))
+			return false;
+	return true;
+}
+
 /* Offset of pixel p, counted over every dimension but the channels. */
 static int64_t pixel(const struct kc_buf *b, int64_t p)
 {

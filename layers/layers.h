@@ -95,6 +95,10 @@ struct kc_tensor *kc_lab_to_rgb(struct kc_graph *, struct kc_tensor *lab);  /* n
  * linear light, just until it fits, so L is kept where clipping would change it.  No gradient.
  */
 struct kc_tensor *kc_lab_to_rgb_fit(struct kc_graph *, struct kc_tensor *lab);
+/* The same for one colour, on the host; whether sRGB has it, but for rounding. */
+void kc_lab_of_rgb(const double rgb[3], double lab[3]);
+void kc_rgb_of_lab_fit(const double lab[3], double rgb[3]);
+bool kc_lab_fits(const double lab[3]);
 struct kc_tensor *kc_to_real(struct kc_graph *, struct kc_tensor *u8, double scale);
 
 /* ---- layers with parameters ---- */

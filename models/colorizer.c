@@ -3,7 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-enum { USUAL_INTERVAL = 17, LONGEST_INTERVAL = 1000, LARGEST_SIZE = 4096 };
+enum { LONGEST_INTERVAL = 1000, LARGEST_SIZE = 4096 };
 
 /* ---- opening ---- */
 
@@ -12,7 +12,7 @@ static int resolve(struct kc_colorizer_args *a)
 	if (!a->n_intervals)
 		a->n_intervals = 1;
 	if (!a->intervals[0])
-		a->intervals[0] = USUAL_INTERVAL;
+		a->intervals[0] = KC_COLORIZER_INTERVAL;
 	if (!a->size)
 		a->size = KC_COLORIZER_SIZE;
 	if (a->n_intervals < 1 || a->n_intervals > KC_COLORIZER_INTERVALS)

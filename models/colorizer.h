@@ -28,7 +28,7 @@ enum kc_colorizer_network {
 	KC_COLORIZE_BINS        /* eccv16, every frame by itself */
 };
 
-enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_SIZE = 256 };
+enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_INTERVAL = 17, KC_COLORIZER_SIZE = 256 };
 
 struct kc_colorizer_args {
 	enum kc_colorizer_network network;

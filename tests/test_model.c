@@ -2,6 +2,7 @@
 #include "core/file.h"
 #include "eval/model.h"
 #include "layers/cpu/cpu.h"
+#include "models/eccv16.h"
 #include "models/init.h"
 #include "tests/test.h"
 #include "weights/seal.h"
@@ -91,6 +92,7 @@ static void test_found(void)
 
 static void test_eccv16(void)
 {
+	const struct kc_init init = {.write = kc_eccv16_init, .seed = 1};
 	const struct kc_colorizer_args bins = {.network = KC_COLORIZE_BINS, .size = 16};
 	struct kc_colorizer_args args;
 	struct kc_model_about about;
@@ -99,6 +101,8 @@ static void test_eccv16(void)
 
 	KC_CHECK_OK(kc_device_cpu(&d, 1));
 	if (KC_CHECK_OK(kc_colorizer_open(&c, &bins, &d, NULL))) {
+		save(kc_colorizer_params(c), "zeros.safetensors", NULL, 0, NULL);
+		KC_CHECK_OK(kc_params_init(kc_colorizer_params(c), &init));
 		save(kc_colorizer_params(c), "bins.safetensors", NULL, 0, NULL);
 		kc_colorizer_close(c);
 	}
@@ -106,7 +110,10 @@ static void test_eccv16(void)
 				.model = kc_test_path("bins.safetensors")}, &about, &args))) {
 		KC_CHECK(args.network == KC_COLORIZE_BINS && !about.flow_source);
 		KC_CHECK(!strcmp(about.network, "eccv16") && args.temperature == 0);
+		KC_CHECK(about.temperature == 1 && !about.temperature_told);
 	}
+	KC_CHECK_ERR(load(&d, &(struct kc_model_files){.model = kc_test_path("zeros.safetensors")},
+			  &about, &args), KC_EFORMAT, "off the table of bin centres");
 	kc_device_release(&d);
 }
 
