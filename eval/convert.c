@@ -248,6 +248,23 @@ static void put_notes(const struct kc_weights *w, FILE *out)
 			fprintf(out, "%s: %.200s\n", w->notes[i].key, w->notes[i].value);
 }
 
+/* Whose names they are, when not exactly those used here. */
+static void put_names(const struct kc_weights *w, FILE *out)
+{
+	if (w->renamed.about) {
+		fprintf(out, "names: %s\n", w->renamed.about);
+		return;
+	}
+	for (size_t i = 0; i < w->n; i++) {
+		const char *name = w->tensors[i].name, *bare = kc_weights_bare(name);
+
+		if (bare == name)
+			continue;
+		fprintf(out, "names: behind the wrapper \"%.*s\"\n", (int)(bare - name), name);
+		return;
+	}
+}
+
 static int put_match(const struct kc_weights *w, const struct kc_network *net, FILE *out)
 {
 	const char *part = kc_network_part(net, w);
@@ -270,6 +287,7 @@ int kc_inspect(const struct kc_weights *w, FILE *out)
 	fprintf(out, "%s: %s\n", w->path, w->format);
 	put_tensors(w, out);
 	put_notes(w, out);
+	put_names(w, out);
 	for (const struct kc_network *net = kc_networks; net->name; net++) {
 		char *lists;
 		int n = kc_compare(w, net, &lists);

@@ -31,7 +31,7 @@ void kc_converted_release(struct kc_converted *);
  */
 int kc_compare(const struct kc_weights *, const struct kc_network *, char **lists);
 
-/* Tensors, metadata and what does not match of which network, for people. */
+/* Tensors, metadata, whose names they have and what does not match of which network, for people. */
 int kc_inspect(const struct kc_weights *, FILE *);
 
 #endif

@@ -245,6 +245,9 @@ static int open_known(const char *path, const struct kc_map *m, struct kc_weight
 	w->format = formats[i].name;
 	w->path = kc_strdup(path);
 	KC_TRY(w->path ? formats[i].open(path, w) : KC_ENOMEM);
+	KC_TRY(kc_names_adapt(w->tensors, w->n, &w->renamed));
+	if (w->renamed.tensors)
+		w->tensors = w->renamed.tensors;
 	return sort_bare(w);
 }
 
@@ -268,24 +271,11 @@ void kc_weights_close(struct kc_weights *w)
 {
 	if (w->close)
 		w->close(w->file);
+	kc_renamed_release(&w->renamed);
+	free(w->told);
 	free(w->by_bare);
 	free(w->path);
 	*w = (struct kc_weights){0};
-}
-
-const char *kc_weights_bare(const char *name)
-{
-	static const char *const wrappers[] = {"module.", "_orig_mod."};
-
-	for (size_t i = 0; i < KC_COUNT(wrappers); i++) {
-		size_t n = strlen(wrappers[i]);
-
-		if (!strncmp(name, wrappers[i], n)) {
-			name += n;
-			i = (size_t)-1;
-		}
-	}
-	return name;
 }
 
 /* The place in by_bare of the first bare name that is not below name. */
@@ -335,4 +325,21 @@ const char *kc_weights_note(const struct kc_weights *w, const char *key)
 		if (!strcmp(w->notes[i].key, key))
 			return w->notes[i].value;
 	return NULL;
+}
+
+int kc_weights_tell(struct kc_weights *w, const char *key, const char *value)
+{
+	struct kc_st_pair *notes = kc_calloc(w->n_notes + 1, sizeof *notes);
+	size_t n = 0;
+
+	if (!notes)
+		return KC_ENOMEM;
+	for (size_t i = 0; i < w->n_notes; i++)
+		if (strcmp(w->notes[i].key, key))
+			notes[n++] = w->notes[i];
+	notes[n++] = (struct kc_st_pair){key, value};
+	free(w->told);
+	w->notes = w->told = notes;
+	w->n_notes = n;
+	return 0;
 }

@@ -8,6 +8,7 @@
 #ifndef KC_WEIGHTS_WEIGHTS_H
 #define KC_WEIGHTS_WEIGHTS_H
 
+#include "weights/names.h"
 #include "weights/safetensors.h"
 
 struct kc_weights {
@@ -18,6 +19,8 @@ struct kc_weights {
 	const struct kc_st_tensor **by_bare;    /* the same, sorted by bare name */
 	const struct kc_st_pair *notes; /* metadata and other values that are no tensors */
 	size_t n_notes;
+	struct kc_renamed renamed;      /* what the tensors are when names are another project's */
+	struct kc_st_pair *told;        /* the notes with those of kc_weights_tell; or NULL */
 	const struct kc_map *map;       /* where the tensors lie, or NULL */
 	void *file;                     /* the format's own */
 	void (*close)(void *file);
@@ -32,12 +35,6 @@ int kc_weights_open(const char *path, struct kc_weights *w);
 void kc_weights_close(struct kc_weights *w);
 
 /*
- * The name of a tensor without what wrappers put in front of it: DataParallel's "module." and
- * torch.compile's "_orig_mod.", any number of them.  A part of name.
- */
-const char *kc_weights_bare(const char *name);
-
-/*
  * *t becomes the tensor of that bare name, NULL if there is none.  KC_EFORMAT when the file
  * holds it more than once, with and without a wrapper's prefix.
  */
@@ -46,5 +43,11 @@ int kc_weights_find(const struct kc_weights *w, const char *name, const struct k
 /* Whether a bare name begins with prefix. */
 bool kc_weights_has(const struct kc_weights *w, const char *prefix);
 const char *kc_weights_note(const struct kc_weights *w, const char *key);       /* or NULL */
+
+/*
+ * From now on the file's metadata say so, whatever they said: what other projects' files do not
+ * tell of themselves.  key and value are borrowed until the file is closed.  KC_ENOMEM.
+ */
+int kc_weights_tell(struct kc_weights *w, const char *key, const char *value);
 
 #endif
