@@ -13,7 +13,7 @@
 enum { EXIT_FAILED = 1 };
 
 struct arguments {
-	const char *input, *output, *inspect, *format, *network;
+	const char *input, *output, *inspect, *format, *network, *mask_cent;
 	bool half, loose, verify, help;
 	int level;                              /* of compression */
 	int height, width;                      /* of ONNX models that have a size */
@@ -99,6 +99,9 @@ static void usage(FILE *f)
 	for (const struct kc_network *n = kc_networks; n->name; n++)
 		fprintf(f, "%s%s", n == kc_networks ? "" : "|", n->name);
 	fputs("; else recognised\n"
+	      "  --mask-cent X      siggraph17, for files that do not tell: what training took\n"
+	      "                     off the mask of hints (0 for the published weights, 0.5 of\n"
+	      "                     colorization-pytorch); goes into the metadata\n"
 	      "  --loose            convert what there is, though it is not exactly a network's\n"
 	      "  --inspect FILE     list tensors, metadata, and what does not match which network\n"
 	      "  -h, --help         this\n",
@@ -120,6 +123,14 @@ static bool parse_level(const char *text, int *level)
 	return *level > 0;
 }
 
+static bool is_share(const char *text)
+{
+	char *end;
+	double x = strtod(text, &end);
+
+	return end != text && !*end && x >= 0 && x <= 1;
+}
+
 static bool parse_size(const char *text, struct arguments *a)
 {
 	char *end;
@@ -134,11 +145,13 @@ static bool parse_size(const char *text, struct arguments *a)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	enum { FORMAT = 256, HALF, NETWORK, LOOSE, INSPECT, COMPRESS, SIZE, VERIFY };
+	enum { FORMAT = 256, HALF, NETWORK, LOOSE, INSPECT, COMPRESS, SIZE, VERIFY,
+	       MASK_CENT };
 	static const struct option longs[] = {
 		{"format", required_argument, NULL, FORMAT},
 		{"half", no_argument, NULL, HALF},
 		{"network", required_argument, NULL, NETWORK},
+		{"mask-cent", required_argument, NULL, MASK_CENT},
 		{"loose", no_argument, NULL, LOOSE},
 		{"inspect", required_argument, NULL, INSPECT},
 		{"compress", required_argument, NULL, COMPRESS},
@@ -159,6 +172,12 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case LOOSE: a->loose = true; break;
 		case INSPECT: a->inspect = optarg; break;
 		case VERIFY: a->verify = true; break;
+		case MASK_CENT:
+			if (!is_share(optarg))
+				return bad_usage("--mask-cent: %s is not a number from 0 to 1",
+						 optarg);
+			a->mask_cent = optarg;
+			break;
 		case COMPRESS:
 			if (!parse_level(optarg, &a->level))
 				return bad_usage("--compress: %s is not 1 to 9", optarg);
@@ -239,7 +258,9 @@ static int run(const struct arguments *a, const struct format *f)
 	int rc;
 
 	KC_TRY(kc_weights_open(a->inspect ? a->inspect : a->input, &w));
-	rc = a->inspect ? kc_inspect(&w, stdout) : convert(a, &w, f);
+	rc = a->mask_cent ? kc_weights_tell(&w, "mask_cent", a->mask_cent) : 0;
+	if (rc >= 0)
+		rc = a->inspect ? kc_inspect(&w, stdout) : convert(a, &w, f);
 	kc_weights_close(&w);
 	return rc;
 }
