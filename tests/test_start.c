@@ -88,7 +88,26 @@ static void test_parts(void)
 	kc_params_free(p);
 }
 
+/* The frozen keyframe network must see the mask that it was trained with. */
+static void test_mask(void)
+{
+	static const struct kc_st_pair told = {"mask_cent", "0.5"};
+	const struct kc_st_item item = {"model1", KC_ST_F32, 1, {2}, key};
+	struct kc_config c = {.recipe = KC_RECIPE_TCVC};
+	struct kc_params *p = make_params(2);
+
+	KC_CHECK_OK(kc_pth_save(kc_test_path("key.pth"), &item, 1, &told, 1));
+	c.path.strict_load = true;
+	c.path.pretrain_key_net = (char *)kc_test_path("key.pth");
+	KC_CHECK_ERR(kc_start(&c, p, say, NULL), KC_ECONFIG, "trained with mask_cent 0.5");
+	c.network.mask_cent = 0.5;
+	if (KC_CHECK_OK(kc_start(&c, p, say, NULL)))
+		KC_CHECK(holds(p, names[1], key));
+	kc_params_free(p);
+}
+
 const struct kc_test kc_tests_start[] = {
 	{"a file that holds all networks", test_whole},
 	{"files of single networks", test_parts},
+	{"a keyframe network that was trained with another mask", test_mask},
 	{0}};

@@ -140,6 +140,17 @@ static int load_from(const struct start *s, const struct kc_weights *w, const ch
 	return say(s, kc_format("%s: %s", what, w->path));
 }
 
+/* A frozen siggraph17 that sees another mask than in its training gives other colours. */
+static int check_mask(const struct start *s, const struct kc_weights *w)
+{
+	const char *told = kc_weights_note(w, "mask_cent");
+
+	if (!told || strtod(told, NULL) == s->c->network.mask_cent)
+		return 0;
+	return KC_FAIL(KC_ECONFIG, "%s was trained with mask_cent %s, and network_G.mask_cent is "
+		       "%g: make it the same", w->path, told, s->c->network.mask_cent);
+}
+
 static int load(const struct start *s, const char *path, const char *prefix, const char *what)
 {
 	struct kc_weights w;
@@ -147,7 +158,10 @@ static int load(const struct start *s, const char *path, const char *prefix, con
 
 	if (rc < 0)
 		return kc_cause(rc, "%s", what);
-	rc = load_from(s, &w, prefix, what);
+	if (!strcmp(prefix, "fea_key."))
+		rc = check_mask(s, &w);
+	if (rc >= 0)
+		rc = load_from(s, &w, prefix, what);
 	kc_weights_close(&w);
 	return rc;
 }
