@@ -259,6 +259,45 @@ static void no_chunks(hid_t file, hid_t group)
 	H5Pclose(list);
 }
 
+/* A few chunks, and room for more of them than the file has bytes. */
+static void many_chunks(hid_t file, hid_t group)
+{
+	const hsize_t some = 256, all = 1 << 16, most = H5S_UNLIMITED, chunk = 4;
+	hid_t list = H5Pcreate(H5P_DATASET_CREATE), space = H5Screate_simple(1, &some, &most), d;
+	const float x[256] = {1};
+
+	(void)file;
+	H5Pset_chunk(list, 1, &chunk);
+	d = H5Dcreate2(group, "w", H5T_IEEE_F32LE, space, H5P_DEFAULT, list, H5P_DEFAULT);
+	H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x);
+	H5Dset_extent(d, &all);
+	H5Dclose(d);
+	H5Sclose(space);
+	H5Pclose(list);
+}
+
+/* A well compressed dataset under many names, which would take more memory with each. */
+static void many_names(hid_t file, hid_t group)
+{
+	const hsize_t n = 1 << 18;
+	hid_t list = H5Pcreate(H5P_DATASET_CREATE), d;
+	float *x = kc_calloc(n, sizeof *x);
+	char name[8];
+
+	(void)file;
+	H5Pset_chunk(list, 1, &n);
+	H5Pset_deflate(list, 9);
+	d = dataset(group, H5T_IEEE_F32LE, n, list);
+	H5Dwrite(d, H5T_NATIVE_FLOAT, H5S_ALL, H5S_ALL, H5P_DEFAULT, x);
+	H5Dclose(d);
+	H5Pclose(list);
+	for (int i = 0; i < 20; i++) {
+		snprintf(name, sizeof name, "w%d", i);
+		H5Lcreate_hard(group, "w", group, name, H5P_DEFAULT, H5P_DEFAULT);
+	}
+	free(x);
+}
+
 static void test_foreign(void)
 {
 	static const struct { void (*fill)(hid_t, hid_t); const char *message; } cases[] = {
@@ -266,6 +305,8 @@ static void test_foreign(void)
 		{external_data, "another file"}, {subgroup, "no dataset"},
 		{big_endian, "its type"}, {no_data, "not in the file"},
 		{no_chunks, "cannot come from its chunks"},
+		{many_chunks, "cannot come from its chunks"},
+		{many_names, "bytes are not in the file"},
 	};
 	struct kc_h5 f;
 

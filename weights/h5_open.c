@@ -57,7 +57,8 @@ static int grow(void **list, size_t n, size_t size)
 	return 0;
 }
 
-static int check_record(const struct kc_h5_record *r, const struct kc_map *map,
+/* *room: what may still come out of the file's chunks, of all tensors together. */
+static int check_record(const struct kc_h5_record *r, const struct kc_map *map, uint64_t *room,
 			struct kc_st_tensor *t)
 {
 	if (r->dtype >= KC_ST_N_DTYPES || r->ndim > KC_ST_DIMS)
@@ -67,9 +68,10 @@ static int check_record(const struct kc_h5_record *r, const struct kc_map *map,
 	memcpy(t->dim, r->dim, sizeof t->dim);
 	if (!kc_st_measure_tensor(t))
 		return KC_FAIL(KC_EFORMAT, "its shape is too large");
-	if (r->own ? r->own != t->bytes || t->bytes / KC_H5_INFLATION > map->size
+	if (r->own ? r->own != t->bytes || t->bytes / KC_H5_INFLATION > *room
 		   : t->bytes && (r->at > map->size || t->bytes > map->size - r->at))
 		return KC_FAIL(KC_EFORMAT, "its %zu bytes are not in the file", t->bytes);
+	*room -= r->own / KC_H5_INFLATION;
 	return 0;
 }
 
@@ -85,9 +87,9 @@ static int check_sum(const struct kc_st_tensor *t, const char *said)
 }
 
 static int take_data(FILE *in, const struct kc_h5_record *r, const struct kc_map *map,
-		     struct kc_st_tensor *t, void **own)
+		     uint64_t *room, struct kc_st_tensor *t, void **own)
 {
-	KC_TRY(check_record(r, map, t));
+	KC_TRY(check_record(r, map, room, t));
 	if (!r->own) {
 		t->data = t->bytes ? map->data + r->at : NULL;
 		return 0;
@@ -99,7 +101,7 @@ static int take_data(FILE *in, const struct kc_h5_record *r, const struct kc_map
 	return take(in, *own, t->bytes);
 }
 
-static int take_tensor(FILE *in, const struct kc_h5_record *r, struct kc_h5 *f)
+static int take_tensor(FILE *in, const struct kc_h5_record *r, uint64_t *room, struct kc_h5 *f)
 {
 	void *tensors = f->tensors, *own = f->own;
 	char *name, *sum = NULL;
@@ -115,7 +117,7 @@ static int take_tensor(FILE *in, const struct kc_h5_record *r, struct kc_h5 *f)
 	if (rc >= 0)
 		rc = take_text(in, r->text[1], KC_H5_NAME, &sum);
 	if (rc >= 0)
-		rc = take_data(in, r, &f->map, &f->tensors[f->n - 1], &f->own[f->n - 1]);
+		rc = take_data(in, r, &f->map, room, &f->tensors[f->n - 1], &f->own[f->n - 1]);
 	if (rc >= 0)
 		rc = check_sum(&f->tensors[f->n - 1], sum);
 	free(sum);
@@ -154,12 +156,13 @@ static int take_end(FILE *in, const struct kc_h5_record *r)
 
 int kc_h5_receive(FILE *in, struct kc_h5 *f)
 {
+	uint64_t room = f->map.size;
 	struct kc_h5_record r;
 
 	for (;;) {
 		KC_TRY(take(in, &r, sizeof r));
 		switch (r.kind) {
-		case KC_H5_TENSOR: KC_TRY(take_tensor(in, &r, f)); break;
+		case KC_H5_TENSOR: KC_TRY(take_tensor(in, &r, &room, f)); break;
 		case KC_H5_NOTE: KC_TRY(take_note(in, &r, f)); break;
 		case KC_H5_END: return take_end(in, &r);
 		default: return KC_FAIL(KC_EFORMAT, "the HDF5 library gave up on it");
