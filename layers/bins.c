@@ -1,4 +1,6 @@
 /* Colour bins: constants, encodings of targets, and the mean that decodes a distribution. */
+#include "layers/bins.h"
+
 #include "core/onnx.h"
 #include "layers/layers.h"
 #include "layers/ops.h"
@@ -47,11 +49,9 @@ const double kc_bins_b[KC_BINS] = {
 
 /* ---- tables as values ---- */
 
-struct constant_attr { const double *table; int64_t ndim, dim[KC_MAX_DIM]; };
-
 static int constant_infer(struct kc_infer *f)
 {
-	const struct constant_attr *a = f->attr;
+	const struct kc_constant_attr *a = f->attr;
 
 	f->out[0] = kc_type_of(KC_REAL, (int)a->ndim, a->dim);
 	return 0;
@@ -59,7 +59,7 @@ static int constant_infer(struct kc_infer *f)
 
 static void constant_ref(const struct kc_call *call)
 {
-	const struct constant_attr *a = call->attr;
+	const struct kc_constant_attr *a = call->attr;
 	struct kc_type t = kc_type_of(KC_F64, (int)a->ndim, a->dim);
 	struct kc_buf from = {.type = t};
 
@@ -70,7 +70,7 @@ static void constant_ref(const struct kc_call *call)
 
 static const char *constant_onnx(struct kc_onnx *x, const struct kc_tensor *t)
 {
-	const struct constant_attr *a = t->node->attr;
+	const struct kc_constant_attr *a = t->node->attr;
 	int64_t n = kc_numel(&t->type);
 	float *data = kc_onnx_alloc(x, (size_t)n * sizeof *data);
 	char *name = kc_onnx_alloc(x, 32);
@@ -85,13 +85,13 @@ static const char *constant_onnx(struct kc_onnx *x, const struct kc_tensor *t)
 
 const struct kc_op kc_op_constant = {
 	.name = "constant", .flags = KC_OP_NONDIFF, .precision = KC_PREC_FULL,
-	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct constant_attr),
+	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct kc_constant_attr),
 	.infer = constant_infer, .ref = constant_ref, .onnx = constant_onnx,
 };
 
 struct kc_tensor *kc_constant(struct kc_graph *g, const double *table, struct kc_type t)
 {
-	struct constant_attr a = {.table = table, .ndim = t.ndim};
+	struct kc_constant_attr a = {.table = table, .ndim = t.ndim};
 
 	memcpy(a.dim, t.dim, sizeof a.dim);
 	return kc_apply(g, &kc_op_constant, &a, NULL, 0);
@@ -131,23 +131,22 @@ static int soft_encode_infer(struct kc_infer *f)
 	return 0;
 }
 
-enum { NEAREST = 10 };
-
 /* Bins by distance; of equal distances the lower index comes first. */
-static void nearest_bins(double a, double b, int bin[NEAREST], double distance[NEAREST])
+static void nearest_bins(double a, double b, int bin[KC_SOFT_NEAREST],
+			 double distance[KC_SOFT_NEAREST])
 {
 	int n = 0;
 
 	for (int q = 0; q < KC_BINS; q++) {
 		double da = a - kc_bins_a[q], db = b - kc_bins_b[q], d = da * da + db * db;
-		int at = n < NEAREST ? n++ : NEAREST;
+		int at = n < KC_SOFT_NEAREST ? n++ : KC_SOFT_NEAREST;
 
 		for (; at > 0 && distance[at - 1] > d; at--)
-			if (at < NEAREST) {
+			if (at < KC_SOFT_NEAREST) {
 				bin[at] = bin[at - 1];
 				distance[at] = distance[at - 1];
 			}
-		if (at < NEAREST) {
+		if (at < KC_SOFT_NEAREST) {
 			bin[at] = q;
 			distance[at] = d;
 		}
@@ -157,20 +156,20 @@ static void nearest_bins(double a, double b, int bin[NEAREST], double distance[N
 static void soft_encode_ref(const struct kc_call *call)
 {
 	const struct kc_buf *x = &call->in[0], *y = &call->out[0];
-	const double sigma = 5;
+	const double sigma = KC_SOFT_SIGMA;
 
 	#pragma omp parallel for if (kc_is_large(&call->out[0].type))
 	for (int64_t p = 0; p < kc_numel(&x->type) / 2; p++) {
-		int bin[NEAREST];
-		double d[NEAREST], sum = 0;
+		int bin[KC_SOFT_NEAREST];
+		double d[KC_SOFT_NEAREST], sum = 0;
 
 		nearest_bins(kc_get(x, pixel(x, p)), kc_get(x, pixel(x, p) + x->stride[1]), bin, d);
 		for (int q = 0; q < KC_BINS; q++)
 			kc_put(y, pixel(y, p) + q * y->stride[1], 0);
 		/* Relative to the nearest, so that far colours do not vanish. */
-		for (int k = NEAREST - 1; k >= 0; k--)
+		for (int k = KC_SOFT_NEAREST - 1; k >= 0; k--)
 			sum += exp((d[0] - d[k]) / (2 * sigma * sigma));
-		for (int k = 0; k < NEAREST; k++)
+		for (int k = 0; k < KC_SOFT_NEAREST; k++)
 			kc_put(y, pixel(y, p) + bin[k] * y->stride[1],
 			       exp((d[0] - d[k]) / (2 * sigma * sigma)) / sum);
 	}
@@ -192,7 +191,7 @@ static int hard_encode_infer(struct kc_infer *f)
 /* One axis of the 23 x 23 grid in steps of 10; what is beyond it counts as its edge. */
 static int grid_index(double normalised)
 {
-	return (int)fmin(fmax(rint((normalised * 110 + 110) / 10), 0), 22);
+	return (int)fmin(fmax(rint((normalised * 110 + 110) / 10), 0), KC_HARD_SIDE - 1);
 }
 
 static void hard_encode_ref(const struct kc_call *call)
@@ -209,7 +208,7 @@ static void hard_encode_ref(const struct kc_call *call)
 			to += rest % y->type.dim[k] * y->stride[k];
 			rest /= y->type.dim[k];
 		}
-		kc_put(y, to, ia * 23 + ib);
+		kc_put(y, to, ia * KC_HARD_SIDE + ib);
 	}
 }
 
