@@ -11,6 +11,8 @@
 #include "core/param.h"
 #include "layers/pointwise.h"
 
+struct kc_ranks;
+
 /* The table of operators (layers/table.c): what graphs are made with. */
 extern const struct kc_op_set kc_layers;
 
@@ -107,6 +109,7 @@ struct kc_model {
 	struct kc_params *params;
 	bool frozen;            /* parameters made now are not trainable */
 	bool train;             /* batch norm uses batch statistics and updates running ones */
+	struct kc_ranks *ranks; /* which share a batch; NULL: none */
 	/* Values that the training step must store: running statistics. */
 	struct kc_update { struct kc_param *param; struct kc_tensor *value; } *updates;
 	int n_updates, room_updates;
@@ -189,8 +192,11 @@ struct kc_tensor *kc_linear(struct kc_model *, const char *name, struct kc_tenso
 struct kc_tensor *kc_batch_norm_eval(struct kc_graph *, struct kc_tensor *x,
 				     struct kc_tensor *weight, struct kc_tensor *bias,
 				     struct kc_tensor *mean, struct kc_tensor *var);
-/* mean and var (biased) are those of the batch, shaped (1, C, 1, ...). */
-struct kc_tensor *kc_batch_norm_train(struct kc_graph *, struct kc_tensor *x,
+/*
+ * mean and var (biased) are those of the batch, shaped (1, C, 1, ...); over ranks, unless they are
+ * NULL, of the batch of which each has a part.
+ */
+struct kc_tensor *kc_batch_norm_train(struct kc_graph *, struct kc_ranks *, struct kc_tensor *x,
 				      struct kc_tensor *weight, struct kc_tensor *bias,
 				      struct kc_tensor **mean, struct kc_tensor **var);
 /* Per sample and channel; weight and bias both or neither. */

@@ -3,6 +3,7 @@
  * Mean and variance take two passes: float32 survives means far from zero.
  */
 #include "layers/layers.h"
+#include "layers/ranks.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -59,14 +60,17 @@ static struct kc_tensor *mean_to(struct kc_graph *g, struct kc_tensor *x, const 
 
 struct moments { struct kc_tensor *mean, *centred, *var; };
 
-/* The variance is the biased one. */
-static struct moments moments_of(struct kc_graph *g, struct kc_tensor *x, const struct kc_type *t)
+/* The variance is the biased one.  ranks: whose x are one batch; NULL: this x alone. */
+static struct moments moments_of(struct kc_graph *g, struct kc_ranks *ranks, struct kc_tensor *x,
+				 const struct kc_type *t)
 {
 	struct moments m;
 
 	m.mean = mean_to(g, x, t);
+	kc_mean_over_ranks(g, ranks, &m.mean, 1);
 	m.centred = kc_sub(g, x, m.mean);
 	m.var = mean_to(g, kc_square(g, m.centred), t);
+	kc_mean_over_ranks(g, ranks, &m.var, 1);
 	return m;
 }
 
@@ -115,9 +119,10 @@ struct kc_tensor *kc_batch_norm_eval(struct kc_graph *g, struct kc_tensor *x,
 	return kc_pw3(g, KC_PW_fma, 0, 0, x, per_channel(g, scale, &t), per_channel(g, shift, &t));
 }
 
-struct kc_tensor *kc_batch_norm_train(struct kc_graph *g, struct kc_tensor *x,
-				      struct kc_tensor *weight, struct kc_tensor *bias,
-				      struct kc_tensor **mean, struct kc_tensor **var)
+struct kc_tensor *kc_batch_norm_train(struct kc_graph *g, struct kc_ranks *ranks,
+				      struct kc_tensor *x, struct kc_tensor *weight,
+				      struct kc_tensor *bias, struct kc_tensor **mean,
+				      struct kc_tensor **var)
 {
 	struct kc_tensor *scale;
 	struct moments s;
@@ -126,7 +131,7 @@ struct kc_tensor *kc_batch_norm_train(struct kc_graph *g, struct kc_tensor *x,
 	if (kc_is_poison(x))
 		return *mean = *var = x;
 	t = collapsed(x, false);
-	s = moments_of(g, x, &t);
+	s = moments_of(g, ranks, x, &t);
 	*mean = s.mean;
 	*var = s.var;
 	scale = kc_mul(g, per_channel(g, weight, &t), inverse_root(g, s.var));
@@ -156,12 +161,18 @@ static struct batch_norm parameters(struct kc_model *m, int64_t channels)
 	return p;
 }
 
+/* How many ranks have a part of the batch. */
+static int64_t size_of(const struct kc_model *m)
+{
+	return m->ranks ? m->ranks->size : 1;
+}
+
 static struct kc_tensor *train(struct kc_model *m, struct kc_tensor *x, const struct batch_norm *p)
 {
 	struct kc_tensor *mean, *var, *y;
-	double n = (double)kc_numel(&x->type) / (double)x->type.dim[1];
+	double n = (double)(size_of(m) * kc_numel(&x->type)) / (double)x->type.dim[1];
 
-	y = kc_batch_norm_train(m->g, x, p->weight, p->bias, &mean, &var);
+	y = kc_batch_norm_train(m->g, m->ranks, x, p->weight, p->bias, &mean, &var);
 	if (kc_is_poison(y) || kc_is_poison(p->count))
 		return y;
 	follow(m, p->mean, mean);
@@ -178,7 +189,7 @@ struct kc_tensor *kc_batch_norm(struct kc_model *m, const char *name, struct kc_
 		return x;
 	if (x->type.ndim < 2)
 		return kc_graph_fail(m->g, "%s: batch norm expects channels in dimension 1", name);
-	if (m->train && kc_numel(&x->type) <= x->type.dim[1])
+	if (m->train && size_of(m) * kc_numel(&x->type) <= x->type.dim[1])
 		return kc_graph_fail(m->g, "%s: batch norm needs more than one value per channel",
 				     name);
 	KC_SCOPE(m->g, name) {
@@ -200,7 +211,7 @@ struct kc_tensor *kc_instance_norm(struct kc_graph *g, struct kc_tensor *x,
 		return x;
 	t = collapsed(x, true);
 	c = collapsed(x, false);
-	s = moments_of(g, x, &t);
+	s = moments_of(g, NULL, x, &t);
 	scale = inverse_root(g, s.var);
 	if (!weight)
 		return kc_mul(g, s.centred, scale);

@@ -42,11 +42,33 @@ static void ref_all_reduce(const struct kc_call *c)
 		      (size_t)kc_numel(&c->out[0].type), c->out[1].data);
 }
 
+/*
+ * A mean is its own adjoint.  The loss is the mean of what the ranks have as theirs, so what
+ * arrives here on one rank is size times the derivative of the whole: its mean is what leaves.
+ */
+static void grad_all_reduce(struct kc_grad_ctx *c)
+{
+	const struct kc_all_reduce_attr *a = c->node->attr;
+	struct kc_tensor *gy = c->gy[0];
+	int64_t at = 0;
+
+	kc_mean_over_ranks(c->g, a->ranks, &gy, 1);
+	for (int i = 0; i < c->node->n_in; i++) {
+		const struct kc_type *t = &c->in[i]->type;
+		int64_t n = kc_numel(t);
+
+		if (c->need[i])
+			c->gx[i] = kc_reshape(c->g, kc_slice(c->g, gy, 0, at, n, 1), t->ndim,
+					      t->dim);
+		at += n;
+	}
+}
+
 const struct kc_op kc_op_all_reduce = {
-	.name = "all_reduce", .n_in_min = 1, .n_in_max = -1,
-	.flags = KC_OP_NONDIFF | KC_OP_RANDOM | KC_OP_EARLY, .precision = KC_PREC_FULL,
-	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct kc_all_reduce_attr),
-	.infer = infer_all_reduce, .ref = ref_all_reduce,
+	.name = "all_reduce", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_RANDOM | KC_OP_EARLY,
+	.precision = KC_PREC_FULL, .layout = KC_LAYOUT_PLAIN,
+	.attr_size = sizeof(struct kc_all_reduce_attr), .infer = infer_all_reduce,
+	.grad = grad_all_reduce, .ref = ref_all_reduce,
 };
 
 static int infer_wait(struct kc_infer *f)
@@ -65,11 +87,16 @@ static void ref_wait(const struct kc_call *c)
 		kc_copy(&c->out[0], &c->in[0]);
 }
 
+static void grad_wait(struct kc_grad_ctx *c)
+{
+	c->gx[0] = c->gy[0];
+}
+
 const struct kc_op kc_op_all_reduce_wait = {
 	.name = "all_reduce_wait", .n_in_min = 2, .n_in_max = 2,
-	.flags = KC_OP_NONDIFF | KC_OP_RANDOM | KC_OP_INPLACE, .precision = KC_PREC_FULL,
+	.flags = KC_OP_RANDOM | KC_OP_INPLACE, .precision = KC_PREC_FULL,
 	.layout = KC_LAYOUT_PLAIN, .attr_size = sizeof(struct kc_all_reduce_attr),
-	.infer = infer_wait, .ref = ref_wait,
+	.infer = infer_wait, .grad = grad_wait, .ref = ref_wait,
 };
 
 /* ---- buckets ---- */

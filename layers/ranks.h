@@ -17,6 +17,9 @@
  * hold a few MB, in the order in which the graph computes the values.  ranks NULL, or alone:
  * nothing changes.  Every rank must build the same graph; ranks must outlive the plan, whose
  * options name them.
+ *
+ * The gradient is a mean over the ranks, too: right where the loss is the mean of the ranks'
+ * losses, as it is in training, so batch norm takes moments of the whole batch this way.
  */
 void kc_mean_over_ranks(struct kc_graph *, struct kc_ranks *, struct kc_tensor **value, int n);
 

@@ -306,7 +306,7 @@ static struct kc_tensor *batch_norm_train(struct setup *s)
 {
 	struct kc_tensor *x = IN(s, 2, 3, 2, 3), *w = IN(s, 3), *mean, *var;
 
-	return kc_batch_norm_train(s->g, x, w, IN(s, 3), &mean, &var);
+	return kc_batch_norm_train(s->g, NULL, x, w, IN(s, 3), &mean, &var);
 }
 
 static struct kc_tensor *batch_norm_eval(struct setup *s)

@@ -305,6 +305,69 @@ static void test_reduced_gradients(void)
 	in_ranks(2, reduced_gradients);
 }
 
+/*
+ * Gradients of mean((norm(x) - x0)^2) with respect to x, weight and bias, in float64.  first and
+ * n: which images of the batch; ranks: who has the others, NULL: nobody.
+ */
+static int norm_gradients(struct kc_ranks *r, struct kc_ranks *ranks, int64_t first, int64_t n,
+			  double *out)
+{
+	enum { C = 3, PIXELS = 10 };
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *x = kc_input(g, "x", KC_TYPE(KC_REAL, n, C, 2, 5)), *y, *mean, *var;
+	struct kc_tensor *w = kc_input(g, "w", KC_TYPE(KC_REAL, C));
+	struct kc_tensor *b = kc_input(g, "b", KC_TYPE(KC_REAL, C)), *wrt[3] = {w, b, x}, *grad[3];
+	struct kc_plan *p = NULL;
+	struct kc_device d;
+	struct kc_buf slot;
+
+	kc_device_reference(&d);
+	y = kc_batch_norm_train(g, ranks, x, w, b, &mean, &var);
+	y = kc_mean(g, kc_square(g, kc_sub(g, y, kc_slice(g, x, 1, 0, 1, 1))));
+	MUST(!kc_grad(g, y, NULL, wrt, 3, grad));
+	kc_mean_over_ranks(g, ranks, grad, 2);
+	MUST(!kc_plan_build(&p, g, &d, grad, 3,
+			    &(struct kc_plan_opts){.real = KC_F64, .ranks = ranks}));
+	for (int k = 0; k < 3; k++) {
+		MUST(!kc_plan_slot(p, wrt[k], &slot));
+		for (int64_t i = 0; i < kc_numel(&slot.type); i++)
+			kc_put(&slot, i, k < 2 ? 0.5 + (double)i
+					       : sin((double)(i + first * C * PIXELS)));
+	}
+	MUST(!kc_plan_run(p));
+	for (int k = 0; k < 3; k++) {
+		slot = kc_buf_of(out, &grad[k]->type, KC_CLAST);
+		slot.type.dtype = KC_F64;
+		MUST(!kc_plan_read(p, grad[k], &slot));
+		out += kc_numel(&grad[k]->type);
+	}
+	kc_plan_free(p);
+	kc_graph_free(g);
+	kc_device_release(&d);
+	return 0;
+}
+
+/* Each rank has half of a batch: the norm is that of the whole, and so are its gradients. */
+static int shared_norm(struct kc_ranks *r)
+{
+	enum { PARAMS = 6, HALF = 60 };
+	double whole[PARAMS + 2 * HALF], half[PARAMS + HALF];
+
+	MUST(!norm_gradients(r, NULL, 0, 4, whole));
+	MUST(!norm_gradients(r, r, 2 * r->rank, 2, half));
+	for (int i = 0; i < PARAMS; i++)
+		MUST(fabs(whole[i] - half[i]) < 1e-14 && fabs(whole[i]) > 1e-3);
+	/* A rank's own gradient is with respect to its own mean loss, twice as large. */
+	for (int i = 0; i < HALF; i++)
+		MUST(fabs(2 * whole[PARAMS + r->rank * HALF + i] - half[PARAMS + i]) < 1e-14);
+	return 0;
+}
+
+static void test_shared_norm(void)
+{
+	in_ranks(2, shared_norm);
+}
+
 /* ---- failures ---- */
 
 static bool says(const char *text)
@@ -530,6 +593,7 @@ const struct kc_test kc_tests_ranks[] = {
 	{"alone every call succeeds", test_alone},
 	{"means are those in the order of the ranks", test_means},
 	{"a plan starts a mean when its gradients are there", test_reduced_gradients},
+	{"batch norm sees the batches of all ranks", test_shared_norm},
 	{"every rank hears of a failure", test_failures},
 	{"variables without sense are refused", test_variables},
 	{"two processes train as one, over TCP and MPI", test_training},

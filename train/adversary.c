@@ -280,7 +280,8 @@ int kc_adversary_build(struct kc_training *t)
 	a->params = kc_params_new(KC_F32);
 	if (!a->params)
 		return KC_ENOMEM;
-	a->model = (struct kc_model){.g = t->graph, .params = a->params, .train = true};
+	a->model = (struct kc_model){.g = t->graph, .params = a->params, .train = true,
+				      .ranks = t->ranks};
 	a->network = network_of(t->config);
 	KC_TRY(build_stages(t));
 	if (a->mix && !(a->drawn = kc_calloc((size_t)a->mix->type.dim[0], sizeof *a->drawn)))
@@ -300,6 +301,14 @@ void kc_adversary_free(struct kc_adversary *a)
 	free(a);
 }
 
+/* Where row i of this rank's part, frame by frame, stands in the whole batch. */
+static int64_t row_of_batch(const struct kc_training *t, int64_t i)
+{
+	int64_t first = t->ranks ? t->ranks->rank * t->batch : 0;
+
+	return i / t->batch * t->config->data.batch_size + first + i % t->batch;
+}
+
 int kc_adversary_feed(const struct kc_training *t, struct kc_plan *p, int64_t index)
 {
 	const struct kc_adversary *a = t->adversary;
@@ -310,7 +319,7 @@ int kc_adversary_feed(const struct kc_training *t, struct kc_plan *p, int64_t in
 		return 0;
 	for (int64_t i = 0; i < a->mix->type.dim[0]; i++) {
 		kc_random_init(&r, (uint64_t)t->config->seed, KC_STREAM_NOISE, (uint64_t)index,
-			       (uint32_t)i);
+			       (uint32_t)row_of_batch(t, i));
 		a->drawn[i] = (float)kc_random_unit(&r);
 	}
 	b = kc_buf_of(a->drawn, &a->mix->type, KC_PLAIN);

@@ -103,18 +103,16 @@ static int classification(struct kc_training *t, const struct kc_siggraph17 *out
 	return 0;
 }
 
-static int check(const struct kc_training *t)
+static int check(const struct kc_config *c)
 {
-	const struct kc_config *c = t->config;
-
 	if (c->data.size % KC_SIGGRAPH17_SIDE)
 		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
 			       (long long)c->data.size, KC_SIGGRAPH17_SIDE);
 	/* The norms of the global branch see one value per image. */
-	if (c->network.global_hints && t->batch < 2)
+	if (c->network.global_hints && c->data.batch_size < 2)
 		return KC_FAIL(KC_ECONFIG, "network_G.global_hints: expected a "
-			       "datasets.train.batch_size of 2 or more for each process, got %lld",
-			       (long long)t->batch);
+			       "datasets.train.batch_size of 2 or more, got %lld",
+			       (long long)c->data.batch_size);
 	return 0;
 }
 
@@ -153,7 +151,7 @@ static int idc_build(struct kc_training *t)
 	struct kc_siggraph17 out;
 	struct kc_tensor *l;
 
-	KC_TRY(check(t));
+	KC_TRY(check(c));
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
 	args = network_args(t);
 	if (c->idc.drop_grey > 0)

@@ -199,37 +199,24 @@ static int plan(const struct kc_training *t, struct kc_plan **p, struct kc_graph
 	return kc_plan_build(p, g, t->device, f->v, f->n, &opts);
 }
 
-static int fetch_statistics_of(struct kc_training *t, const struct kc_model *m, struct fetches *f,
-			       struct kc_tensor *finite)
-{
-	struct kc_tensor **v = kc_calloc((size_t)m->n_updates, sizeof(struct kc_tensor *));
-
-	if (!v)
-		return KC_ENOMEM;
-	for (int i = 0; i < m->n_updates; i++)
-		v[i] = m->updates[i].value;
-	kc_mean_over_ranks(t->graph, t->ranks, v, m->n_updates);
-	for (int i = 0; i < m->n_updates; i++)
-		fetch(f, kc_assign(t->graph, m->updates[i].param, v[i], finite));
-	free(v);
-	return 0;
-}
-
 /* Running statistics are stored when the step is finite. */
-static int fetch_statistics(struct kc_training *t, const struct kc_stage *s, struct fetches *f,
-			    struct kc_tensor *finite)
+static void fetch_statistics(struct kc_training *t, const struct kc_stage *s, struct fetches *f,
+			     struct kc_tensor *finite)
 {
-	for (int k = 0; k < KC_TRAINEES; k++)
-		if (s->loss[k])
-			KC_TRY(fetch_statistics_of(t, t->trainee[k].model, f, finite));
-	return 0;
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		const struct kc_model *m = t->trainee[k].model;
+
+		for (int i = 0; s->loss[k] && i < m->n_updates; i++)
+			fetch(f, kc_assign(t->graph, m->updates[i].param, m->updates[i].value,
+					   finite));
+	}
 }
 
 static int build_whole_step(struct kc_training *t, struct kc_stage *s, const struct trained *r,
 			    struct fetches *f)
 {
 	build_update(t, s, t->graph, r, s->loss, f);
-	KC_TRY(fetch_statistics(t, s, f, s->all_finite));
+	fetch_statistics(t, s, f, s->all_finite);
 	fetch_terms(s, f);
 	return plan(t, &s->plan, t->graph, f);
 }
@@ -263,7 +250,7 @@ static int build_split_step(struct kc_training *t, struct kc_stage *s, const str
 		if (s->loss[k])
 			fetch(f, kc_accumulate(t->graph, t->trainee[k].params, r[k].grad,
 					       r[k].param, r[k].n));
-	KC_TRY(fetch_statistics(t, s, f, s->batch_finite));
+	fetch_statistics(t, s, f, s->batch_finite);
 	fetch(f, s->batch_finite);
 	fetch_terms(s, f);
 	KC_TRY(plan(t, &s->plan, t->graph, f));
@@ -372,7 +359,8 @@ static int build(struct kc_training *t)
 	t->params = kc_params_new(KC_F32);
 	if (!t->graph || !t->params)
 		return KC_ENOMEM;
-	t->model = (struct kc_model){.g = t->graph, .params = t->params, .train = true};
+	t->model = (struct kc_model){.g = t->graph, .params = t->params, .train = true,
+				      .ranks = t->ranks};
 	KC_TRY(t->recipe->build(t));
 	KC_TRY(kc_graph_status(t->graph));
 	KC_TRY(kc_params_alloc(t->params, moments, c->optimizer.ema_decay > 0));

@@ -125,8 +125,8 @@ struct kc_training {
  * Parameters are laid out and zero; the caller initialises or loads them, then steps.  config,
  * device, what t->ranks names before and everything in them are borrowed until close.
  *
- * Over several ranks each has its part of the batch; gradients, losses and running statistics
- * are means over them, so norm, finite test and update give the same bits everywhere.
+ * Over several ranks each has its part of the batch; gradients, losses and what batch norm
+ * computes are means over them, so norm, finite test and update give the same bits everywhere.
  */
 int kc_training_open(struct kc_training *, const struct kc_config *, struct kc_device *);
 void kc_training_close(struct kc_training *);
