@@ -42,6 +42,11 @@ static void usage(FILE *f)
 	      "  --flow-net FILE    FlowNet2, if the model does not hold it\n"
 	      "  --interval N       frames between two anchors (17)\n"
 	      "  --intervals N,M    colorize with both and take the mean, e.g. 17,19\n"
+	      "  --alternatives K   K more colourings (to 8), in folders beside: "
+	      "FOLDER-alternative1 ...;\n"
+	      "                     each leans to one of the likeliest colours of the first frame\n"
+	      "  --confidence       how sure the network is, as grey frames: FOLDER-confidence;\n"
+	      "                     both need 313 bins: eccv16, or TCVC with them\n"
 	      "  --size N           the networks see N x N pixels (256); results have the input's "
 	      "size\n"
 	      "  --hints FILE       colours at places: lines FRAME X Y COLOUR [RADIUS], where "
@@ -111,7 +116,8 @@ static int word(const char *text, const char *const *words, int n)
 }
 
 enum { KEY_NET = 256, FLOW, FLOW_NET, INTERVAL, INTERVALS, SIZE, GREY, PUBLISHED, PRECISION, DEVICE,
-       LIST, DRY, HINTS, GLOBAL_HIST, SATURATION, MASK_CENT, SUGGEST };
+       LIST, DRY, HINTS, GLOBAL_HIST, SATURATION, MASK_CENT, SUGGEST,
+       ALTERNATIVES, CONFIDENCE };
 
 static bool unit(const char *text, double *x)
 {
@@ -175,6 +181,9 @@ static int take_value(struct arguments *a, int option, const char *text)
 	case SIZE:
 		return numbers(text, 16, 4096, 1, &a->network.size) ? 0
 			: bad_usage("--size: expected a number from 16 to 4096, got %s", text);
+	case ALTERNATIVES:
+		return numbers(text, 1, KC_ALTERNATIVES_MOST, 1, &a->network.alternatives) ? 0
+			: bad_usage("--alternatives: expected a number from 1 to 8, got %s", text);
 	default:
 		return numbers(text, 1, 1024, 1, &a->threads) ? 0
 			: bad_usage("-j: expected a number of threads, got %s", text);
@@ -195,6 +204,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"saturation", required_argument, NULL, SATURATION},
 		{"mask-cent", required_argument, NULL, MASK_CENT},
 		{"suggest", required_argument, NULL, SUGGEST},
+		{"alternatives", required_argument, NULL, ALTERNATIVES},
+		{"confidence", no_argument, NULL, CONFIDENCE},
 		{"gray-input", no_argument, NULL, GREY},
 		{"published", no_argument, NULL, PUBLISHED},
 		{"precision", required_argument, NULL, PRECISION},
@@ -217,6 +228,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case GLOBAL_HIST: a->guide.reference = optarg; break;
 		case GREY: a->grey_input = true; break;
 		case PUBLISHED: a->network.published = true; break;
+		case CONFIDENCE: a->network.confidence = true; break;
 		case LIST: a->list_devices = true; break;
 		case DRY: a->dry_run = true; break;
 		case 'v': a->verbose = true; break;
@@ -348,15 +360,15 @@ static int find_flows(void *own, const uint8_t *grey, int size, const struct kc_
 }
 
 /* "FOLDER/00012.png": the frame's own name with another ending. */
-static char *result_path(const struct work *w, int64_t frame)
+static char *result_path(const struct work *w, const char *folder, int64_t frame)
 {
 	const char *name, *dot;
 
 	if (w->clip->pack)
-		return kc_format("%s/%05lld.png", w->folder, (long long)frame);
+		return kc_format("%s/%05lld.png", folder, (long long)frame);
 	name = w->clip->files.v[frame];
 	dot = strrchr(name, '.');
-	return kc_format("%s/%.*s.png", w->folder, (int)(dot ? dot - name : (long)strlen(name)),
+	return kc_format("%s/%.*s.png", folder, (int)(dot ? dot - name : (long)strlen(name)),
 			 name);
 }
 
@@ -375,16 +387,23 @@ static void show_progress(struct work *w, int64_t frame)
 		terminal && !last ? "" : "\n");
 }
 
-static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
+static int write_picture(const struct work *w, const char *folder, int64_t frame,
+			 const struct kc_picture *p)
 {
-	struct work *w = own;
 	const struct kc_image image = {
 		.width = p->width, .height = p->height, .rgb = (uint8_t *)p->rgb};
-	char *path = result_path(w, frame);
+	char *path = result_path(w, folder, frame);
 	int rc = path ? kc_image_write(path, &image, 0) : KC_ENOMEM;
 
 	free(path);
-	KC_TRY(rc);
+	return rc;
+}
+
+static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
+{
+	struct work *w = own;
+
+	KC_TRY(write_picture(w, w->folder, frame, p));
 	w->done++;
 	show_progress(w, frame);
 	return stop_signal ? KC_FAIL(KC_ESTOP, "stopped after frame %lld of clip %s",
@@ -399,18 +418,6 @@ static int draw_hints(void *own, int64_t frame, int size, float *hint, float *ma
 	return kc_guide_draw(&w->a->guide, w->clip, frame, size, hint, mask);
 }
 
-static struct kc_colorizer_clip callbacks(struct work *w)
-{
-	return (struct kc_colorizer_clip){
-		.frames = w->clip->n,
-		.source = read_frame,
-		.flows = find_flows,
-		.hints = w->a->network.hints ? draw_hints : NULL,
-		.sink = write_frame,
-		.own = w,
-	};
-}
-
 static bool same_folder(const char *a, const char *b)
 {
 	char *x = realpath(a, NULL), *y = realpath(b, NULL);
@@ -422,12 +429,56 @@ static bool same_folder(const char *a, const char *b)
 }
 
 /* A single folder of frames gives a single folder of results. */
-static char *result_folder(const struct work *w)
+static char *result_folder(const struct work *w, const char *suffix)
 {
 	bool single =
 		w->data->n == 1 && !w->data->pack && same_folder(w->clip->path, w->data->path);
+	size_t length = strlen(w->a->output);
 
-	return single ? kc_strdup(w->a->output) : kc_format("%s/%s", w->a->output, w->clip->name);
+	while (length > 1 && w->a->output[length - 1] == '/')
+		length--;
+	return kc_format("%.*s%s%s%s", (int)length, w->a->output, suffix, single ? "" : "/",
+			 single ? "" : w->clip->name);
+}
+
+static int make_folder(const struct work *w, const char *folder)
+{
+	KC_TRY(kc_dir_make(folder));
+	if (w->clip->path && same_folder(w->clip->path, folder))
+		return KC_FAIL(KC_ECONFIG,
+			       "-o %s: the frames of %s are in %s; take another folder",
+			       w->a->output, w->clip->name, folder);
+	return 0;
+}
+
+/* In a folder of its own beside that of the results, whose frames have the same names. */
+static int write_extra(void *own, int64_t frame, int which, const struct kc_picture *p)
+{
+	const struct work *w = own;
+	char suffix[32] = "-confidence", *folder;
+	int rc;
+
+	if (which != KC_CONFIDENCE)
+		snprintf(suffix, sizeof suffix, "-alternative%d", which + 1);
+	folder = result_folder(w, suffix);
+	rc = folder ? make_folder(w, folder) : KC_ENOMEM;
+	if (!rc)
+		rc = write_picture(w, folder, frame, p);
+	free(folder);
+	return rc;
+}
+
+static struct kc_colorizer_clip callbacks(struct work *w)
+{
+	return (struct kc_colorizer_clip){
+		.frames = w->clip->n,
+		.source = read_frame,
+		.flows = find_flows,
+		.hints = w->a->network.hints ? draw_hints : NULL,
+		.sink = write_frame,
+		.extra = write_extra,
+		.own = w,
+	};
 }
 
 static int colorize_clip(struct work *w)
@@ -436,11 +487,7 @@ static int colorize_clip(struct work *w)
 	struct kc_colorizer_count count = {0};
 	int rc;
 
-	KC_TRY(kc_dir_make(w->folder));
-	if (w->clip->path && same_folder(w->clip->path, w->folder))
-		return KC_FAIL(KC_ECONFIG,
-			       "-o %s is where the frames of %s are; take another folder",
-			       w->a->output, w->clip->name);
+	KC_TRY(make_folder(w, w->folder));
 	w->reported = -1;
 	rc = kc_colorizer_run(w->colorizer, &clip, &count);
 	w->damaged += count.damaged;
@@ -463,7 +510,7 @@ static int colorize_all(struct work *w)
 
 		w->clip = &w->data->clip[i];
 		w->clip_number = i;
-		w->folder = result_folder(w);
+		w->folder = result_folder(w, "");
 		rc = w->folder ? colorize_clip(w) : KC_ENOMEM;
 		free(w->folder);
 		KC_TRY(rc);

@@ -32,6 +32,11 @@ static int resolve(struct kc_colorizer_args *a)
 		a->n_intervals = 1;
 		a->flownet = false;
 	}
+	if (a->alternatives < 0 || a->alternatives > KC_ALTERNATIVES_MOST)
+		return KC_FAIL(KC_ECONFIG, "%d alternatives, expected 0 to %d", a->alternatives,
+			       KC_ALTERNATIVES_MOST);
+	if (a->n_intervals > 1 && (a->alternatives || a->confidence))
+		return KC_FAIL(KC_ECONFIG, "alternatives and confidence go with one interval");
 	if (a->flownet && a->size % 64)
 		return KC_FAIL(KC_ECONFIG,
 			       "size %d of the network's input, FlowNet 2.0 needs a multiple of 64",
@@ -129,6 +134,7 @@ struct stream {
 	int64_t first, end;
 	float *ab;
 	float *feature, *next_feature;  /* of anchor end - 1, and room for the next anchor's */
+	float *bins;                    /* logits, like ab; NULL: not wanted */
 };
 
 struct run {
@@ -142,9 +148,16 @@ struct run {
 	struct stream stream[KC_COLORIZER_INTERVALS];
 	float *luma, *flow;             /* of a window */
 	uint8_t *grey;
-	uint8_t *rgb;                   /* the newest result */
+	uint8_t *rgb;                   /* the newest result; its alternatives; its confidence */
 	struct kc_picture result;
+	size_t bins;                    /* elements of a frame's logits; 0: not wanted */
+	float *leaning;                 /* chroma of an alternative */
 };
+
+static bool wants_extras(const struct run *r)
+{
+	return r->c->args.alternatives || r->c->args.confidence;
+}
 
 static int allocate_streams(struct run *r, size_t feature)
 {
@@ -155,7 +168,9 @@ static int allocate_streams(struct run *r, size_t feature)
 		s->ab = kc_calloc((size_t)s->step, 2 * r->pixels * sizeof *s->ab);
 		s->feature = kc_calloc(feature, sizeof *s->feature);
 		s->next_feature = kc_calloc(feature, sizeof *s->next_feature);
-		if (!s->ab || !s->feature || !s->next_feature)
+		if (r->bins)
+			s->bins = kc_calloc((size_t)s->step, r->bins * sizeof *s->bins);
+		if (!s->ab || !s->feature || !s->next_feature || (r->bins && !s->bins))
 			return KC_ENOMEM;
 	}
 	return 0;
@@ -182,12 +197,15 @@ static int run_begin(struct run *r)
 	/* The other interval's window may begin one frame before the oldest unfinished one. */
 	r->room = longest + 1;
 	r->pixels = (size_t)r->c->args.size * (size_t)r->c->args.size;
+	if (wants_extras(r))
+		r->bins = (size_t)kc_numel(&r->c->anchor.bins->type);
+	r->leaning = kc_calloc(2 * r->pixels, sizeof *r->leaning);
 	KC_TRY(allocate_seen(r));
 	KC_TRY(allocate_streams(r, feature ? (size_t)kc_numel(&feature->type) : 0));
 	r->luma = kc_calloc((size_t)longest, r->pixels * sizeof *r->luma);
 	r->grey = kc_calloc((size_t)longest, r->pixels);
 	r->flow = kc_calloc(pairs, 2 * r->pixels * sizeof *r->flow);
-	return r->luma && r->grey && r->flow ? 0 : KC_ENOMEM;
+	return r->leaning && r->luma && r->grey && r->flow ? 0 : KC_ENOMEM;
 }
 
 static void run_end(struct run *r)
@@ -200,12 +218,14 @@ static void run_end(struct run *r)
 		free(r->stream[i].ab);
 		free(r->stream[i].feature);
 		free(r->stream[i].next_feature);
+		free(r->stream[i].bins);
 	}
 	free(r->seen);
 	free(r->luma);
 	free(r->grey);
 	free(r->flow);
 	free(r->rgb);
+	free(r->leaning);
 }
 
 /* ---- frames in ---- */
@@ -289,7 +309,8 @@ static int need(struct run *r, int64_t last)
 
 /* ---- networks ---- */
 
-static int colorize_anchor(struct run *r, int64_t frame, float *ab, float *feature)
+/* As the i-th of the frames whose chroma is known next. */
+static int colorize_anchor(struct run *r, struct stream *s, int64_t frame, size_t i)
 {
 	struct kc_anchor_plan *a;
 	struct kc_buf b;
@@ -299,11 +320,15 @@ static int colorize_anchor(struct run *r, int64_t frame, float *ab, float *featu
 	KC_TRY(kc_colorizer_feed_anchor(r->c, a->plan, r->clip, frame, seen_at(r, frame)->l));
 	KC_TRY(kc_plan_run(a->plan));
 	r->count.anchors++;
-	b = real_buf(ab, a->ab);
+	b = real_buf(s->ab + i * 2 * r->pixels, a->ab);
 	KC_TRY(kc_plan_read(a->plan, a->ab, &b));
+	if (s->bins) {
+		b = real_buf(s->bins + i * r->bins, a->bins);
+		KC_TRY(kc_plan_read(a->plan, a->bins, &b));
+	}
 	if (!a->feature)
 		return 0;
-	b = real_buf(feature, a->feature);
+	b = real_buf(s->next_feature, a->feature);
 	return kc_plan_read(a->plan, a->feature, &b);
 }
 
@@ -341,7 +366,11 @@ static int colorize_between(struct run *r, struct stream *s, int64_t first, int 
 	KC_TRY(kc_plan_run(w->plan));
 	r->count.windows++;
 	b = real_buf(s->ab, w->ab);
-	return kc_plan_read(w->plan, w->ab, &b);
+	KC_TRY(kc_plan_read(w->plan, w->ab, &b));
+	if (!s->bins)
+		return 0;
+	b = real_buf(s->bins, w->bins);
+	return kc_plan_read(w->plan, w->bins, &b);
 }
 
 /* The chroma of the next frames. */
@@ -354,7 +383,7 @@ static int advance(struct run *r, struct stream *s)
 	if (!s->end)
 		last = 0;
 	between = s->end ? (size_t)(last - start - 1) : 0;
-	KC_TRY(colorize_anchor(r, last, s->ab + between * 2 * r->pixels, s->next_feature));
+	KC_TRY(colorize_anchor(r, s, last, between));
 	if (between)
 		KC_TRY(colorize_between(r, s, start, (int)between + 2));
 	s->feature = s->next_feature;
@@ -366,13 +395,15 @@ static int advance(struct run *r, struct stream *s)
 
 /* ---- frames out ---- */
 
+/* Room for the result, the alternatives and the confidence, one after the other. */
 static int fit_result(struct run *r, const struct kc_picture *like)
 {
+	size_t pictures = (size_t)r->c->args.alternatives + 2;
 	uint8_t *rgb;
 
 	if (r->rgb && r->result.width == like->width && r->result.height == like->height)
 		return 0;
-	rgb = kc_realloc(r->rgb, (size_t)like->width * (size_t)like->height, 3);
+	rgb = kc_realloc(r->rgb, (size_t)like->width * (size_t)like->height, 3 * pictures);
 	if (!rgb)
 		return KC_ENOMEM;
 	r->rgb = rgb;
@@ -380,23 +411,69 @@ static int fit_result(struct run *r, const struct kc_picture *like)
 	return 0;
 }
 
-static int join(struct run *r, int64_t frame, const struct kc_picture *from)
+/* The result is number 0, alternative k is k + 1. */
+static uint8_t *picture_at(const struct run *r, int number)
+{
+	return r->rgb + (size_t)number * 3 * (size_t)r->result.width * (size_t)r->result.height;
+}
+
+/* The frame's L with the chroma of each interval, or with that of an alternative. */
+static int join(struct run *r, const struct kc_picture *from, float *const *ab, uint8_t *rgb)
 {
 	struct kc_colour_plan *p;
 	struct kc_buf b;
 
-	KC_TRY(fit_result(r, from));
 	KC_TRY(kc_colorizer_colour(r->c, from->width, from->height, &p));
 	KC_TRY(feed_frame(p, p->join, from));
 	for (int i = 0; i < r->c->args.n_intervals; i++) {
-		struct stream *s = &r->stream[i];
-
-		b = real_buf(s->ab + (size_t)(frame - s->first) * 2 * r->pixels, p->ab[i]);
+		b = real_buf(ab[i], p->ab[i]);
 		KC_TRY(kc_plan_feed(p->join, p->ab[i], &b));
 	}
 	KC_TRY(kc_plan_run(p->join));
-	b = kc_buf_of(r->rgb, &p->frame->type, KC_CLAST);
+	b = kc_buf_of(rgb, &p->frame->type, KC_CLAST);
 	return kc_plan_read(p->join, p->rgb, &b);
+}
+
+static int join_extras(struct run *r, int64_t frame, const struct kc_picture *from)
+{
+	const struct stream *s = &r->stream[0];
+	const float *logits = s->bins + (size_t)(frame - s->first) * r->bins;
+	int n = r->c->args.alternatives;
+
+	if (!frame && n)
+		KC_TRY(kc_colorizer_choose(r->c, logits));
+	for (int k = 0; k < n; k++) {
+		KC_TRY(kc_colorizer_lean(r->c, logits, k, r->leaning));
+		KC_TRY(join(r, from, &r->leaning, picture_at(r, k + 1)));
+	}
+	if (!r->c->args.confidence)
+		return 0;
+	return kc_colorizer_sure(r->c, logits, from->width, from->height, picture_at(r, n + 1));
+}
+
+static int make_result(struct run *r, int64_t frame, const struct kc_picture *from)
+{
+	float *ab[KC_COLORIZER_INTERVALS];
+
+	for (int i = 0; i < r->c->args.n_intervals; i++)
+		ab[i] = r->stream[i].ab +
+			(size_t)(frame - r->stream[i].first) * 2 * r->pixels;
+	KC_TRY(fit_result(r, from));
+	KC_TRY(join(r, from, ab, r->rgb));
+	return wants_extras(r) ? join_extras(r, frame, from) : 0;
+}
+
+static int give(struct run *r, int64_t frame)
+{
+	struct kc_picture extra = r->result;
+	int n = r->c->args.alternatives;
+
+	KC_TRY(r->clip->sink(r->clip->own, frame, &r->result));
+	for (int k = 0; k < n + (r->c->args.confidence ? 1 : 0); k++) {
+		extra.rgb = picture_at(r, k + 1);
+		KC_TRY(r->clip->extra(r->clip->own, frame, k < n ? k : KC_CONFIDENCE, &extra));
+	}
+	return 0;
 }
 
 static int finish(struct run *r, int64_t frame)
@@ -411,9 +488,9 @@ static int finish(struct run *r, int64_t frame)
 		if (rc == KC_DAMAGED)
 			return KC_FAIL(KC_EIO, "frame %lld could be read before and cannot now",
 				       (long long)picture);
-		KC_TRY(join(r, frame, &from));
+		KC_TRY(make_result(r, frame, &from));
 	}
-	return r->clip->sink(r->clip->own, frame, &r->result);
+	return give(r, frame);
 }
 
 static int run_all(struct run *r)

@@ -28,7 +28,8 @@ enum kc_colorizer_network {
 	KC_COLORIZE_BINS        /* eccv16, every frame by itself */
 };
 
-enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_INTERVAL = 17, KC_COLORIZER_SIZE = 256 };
+enum { KC_COLORIZER_INTERVALS = 2, KC_COLORIZER_INTERVAL = 17, KC_COLORIZER_SIZE = 256,
+       KC_ALTERNATIVES_MOST = 8 };
 
 struct kc_colorizer_args {
 	enum kc_colorizer_network network;
@@ -43,6 +44,18 @@ struct kc_colorizer_args {
 	double temperature;     /* of eccv16, also as TCVC's: see models/eccv16.h */
 	enum kc_tcvc_key key;   /* of KC_COLORIZE_TCVC: the network of its anchors */
 	bool class_head;        /* of KC_COLORIZE_TCVC: siggraph17 has a head of 313 bins */
+	/*
+	 * More of every frame, for networks with 313 bins and one interval.  Alternatives: so many
+	 * of the likeliest colours of the clip's first frame (models/suggest.h, of the mean of its
+	 * pixels' distributions, the likeliest first) are where further colourings of the whole
+	 * clip lean, one to each: before the annealed mean is taken with temperature 0.38, bins
+	 * count times exp(-d^2 / (2 * 20^2)), d being their distance from that colour.  So what
+	 * can be of several colours takes that one, the rest keeps its own, and nothing flickers.
+	 * Confidence: 1 - H / log 313, H being the entropy of a pixel's distribution, annealed as
+	 * for its colour: 0 where all bins are alike, 1 where there is one.
+	 */
+	int alternatives;
+	bool confidence;
 	bool flownet;           /* flows by FlowNet 2.0, parameters "flow.*"; else by callback */
 	bool low;               /* bf16 where operators allow it */
 	bool published;         /* clip colours outside of sRGB */
@@ -53,6 +66,8 @@ struct kc_picture {
 	int width, height;
 	const uint8_t *rgb;
 };
+
+enum { KC_CONFIDENCE = -1 };
 
 /* What a source returns for a frame that cannot be decoded. */
 enum { KC_DAMAGED = 1 };
@@ -81,6 +96,11 @@ struct kc_colorizer_clip {
 	int (*hints)(void *own, int64_t frame, int size, float *hint, float *mask);
 	/* Results come in order, each once. */
 	int (*sink)(void *own, int64_t frame, const struct kc_picture *);
+	/*
+	 * Behind each sink: alternatives 0, 1, ... and the confidence (which = KC_CONFIDENCE, grey:
+	 * 255 is 1).  Needed with args.alternatives or confidence only.
+	 */
+	int (*extra)(void *own, int64_t frame, int which, const struct kc_picture *);
 	void *own;
 };
 

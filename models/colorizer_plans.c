@@ -36,6 +36,11 @@ static int plan(struct kc_colorizer *c, struct kc_plan **p, struct kc_graph *g,
 	return kc_plan_build(p, g, c->device, fetch, n, &opts);
 }
 
+static bool wants_bins(const struct kc_colorizer *c)
+{
+	return c->args.alternatives > 0 || c->args.confidence;
+}
+
 /* ---- anchors ---- */
 
 static void anchor_inputs(struct kc_colorizer *c, struct kc_anchor_plan *a)
@@ -90,16 +95,18 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 		a->ab = out.ab;
 		a->feature = out.feature;
 		a->logits = out.own_logits;
+		a->bins = out.logits;
 	} else if (c->args.network == KC_COLORIZE_FRAMES) {
 		struct kc_siggraph17 out = single_frame(c, &m, a);
 
 		a->ab = out.ab;
 		a->logits = out.distribution ? out.distribution : out.logits;
+		a->bins = a->logits->type.dim[1] == KC_BINS ? a->logits : NULL;
 	} else {
 		struct kc_eccv16 out = kc_eccv16(&m, a->l, &bins);
 
 		a->ab = out.ab;
-		a->logits = out.logits;
+		a->logits = a->bins = out.logits;
 	}
 	kc_model_release(&m);
 	return kc_graph_status(a->graph);
@@ -108,10 +115,15 @@ static int build_anchor(struct kc_colorizer *c, struct kc_anchor_plan *a)
 int kc_colorizer_anchor(struct kc_colorizer *c, struct kc_anchor_plan **out)
 {
 	struct kc_anchor_plan *a = &c->anchor;
-	struct kc_tensor *fetch[] = {a->ab, a->feature};
+	struct kc_tensor *fetch[3] = {a->ab};
+	int n = 1;
 
 	*out = a;
-	return a->plan ? 0 : plan(c, &a->plan, a->graph, fetch, a->feature ? 2 : 1, c->args.low);
+	if (a->feature)
+		fetch[n++] = a->feature;
+	if (wants_bins(c))
+		fetch[n++] = a->bins;
+	return a->plan ? 0 : plan(c, &a->plan, a->graph, fetch, n, c->args.low);
 }
 
 int kc_colorizer_suggest_plan(struct kc_colorizer *c, struct kc_anchor_plan **out)
@@ -135,6 +147,7 @@ static int window_graph(struct kc_colorizer *c, struct kc_window_plan *w, int fr
 {
 	struct kc_tcvc_args args = tcvc_args(c, frames);
 	struct kc_type feature = c->anchor.feature->type;
+	struct kc_tcvc_colour between;
 	struct kc_tensor *flows;
 	struct kc_model m;
 
@@ -152,7 +165,9 @@ static int window_graph(struct kc_colorizer *c, struct kc_window_plan *w, int fr
 		flows = kc_tcvc_flows(&m, w->l, &args);
 	else
 		flows = w->flows = kc_input(w->graph, "flows", planes(c, w->n_pairs, 2));
-	w->ab = kc_tcvc_between(&m, w->l, w->first, w->last, flows, &args).ab;
+	between = kc_tcvc_between(&m, w->l, w->first, w->last, flows, &args);
+	w->ab = between.ab;
+	w->bins = wants_bins(c) ? between.logits : NULL;
 	kc_model_release(&m);
 	return kc_graph_status(w->graph);
 }
@@ -160,7 +175,8 @@ static int window_graph(struct kc_colorizer *c, struct kc_window_plan *w, int fr
 static int window_build(struct kc_colorizer *c, struct kc_window_plan *w, int frames)
 {
 	KC_TRY(window_graph(c, w, frames));
-	KC_TRY(plan(c, &w->plan, w->graph, &w->ab, 1, c->args.low));
+	KC_TRY(plan(c, &w->plan, w->graph, (struct kc_tensor *[]){w->ab, w->bins},
+		    w->bins ? 2 : 1, c->args.low));
 	w->frames = frames;
 	return 0;
 }
@@ -279,6 +295,10 @@ int kc_colorizer_build(struct kc_colorizer *c)
 	struct kc_window_plan shortest = {0};
 	int rc = build_anchor(c, &c->anchor);
 
+	if (!rc && wants_bins(c) && !c->anchor.bins)
+		rc = KC_FAIL(KC_ECONFIG,
+			     "alternatives and confidence need a network with 313 bins: eccv16, "
+			     "TCVC on eccv16 or with a class head, or siggraph17 with them");
 	/* Makes the parameters of the propagation known before they are laid out. */
 	if (!rc && c->args.network == KC_COLORIZE_TCVC)
 		rc = window_graph(c, &shortest, 3);
@@ -297,4 +317,5 @@ void kc_colorizer_free_plans(struct kc_colorizer *c)
 	kc_plan_free(c->anchor.plan);
 	kc_plan_free(c->anchor.suggest);
 	kc_graph_free(c->anchor.graph);
+	kc_colorizer_free_bins(c);
 }

@@ -13,6 +13,7 @@
 #include "models/init.h"
 
 enum { KC_ECCV16_SIDE = 8 };            /* height and width are multiples of it */
+#define KC_ECCV16_TEMPERATURE 0.38      /* as published */
 
 struct kc_eccv16_args {
 	/*
