@@ -303,7 +303,7 @@ static void test_foreign(void)
 	static const struct { void (*fill)(hid_t, hid_t); const char *message; } cases[] = {
 		{soft_link, "a link to elsewhere"}, {other_file, "a link to elsewhere"},
 		{external_data, "another file"}, {subgroup, "no dataset"},
-		{big_endian, "its type"}, {no_data, "not in the file"},
+		{big_endian, "a big-endian float of 4 bytes"}, {no_data, "not in the file"},
 		{no_chunks, "cannot come from its chunks"},
 		{many_chunks, "cannot come from its chunks"},
 		{many_names, "bytes are not in the file"},

@@ -2,7 +2,8 @@
  * HDF5 files of weights: a dataset "/model/NAME" per tensor, row-major little endian, and the
  * metadata as texts, attributes of the group /model.  A dataset's attribute "dtype" is the name
  * that safetensors has for the type and "xxh64" the checksum of its bytes.  h5py reads all of
- * it: F16 as float16, BOOL as bool, and BF16, which HDF5 does not know, as uint16.
+ * it (tests/h5py.sh): F16 as float16, BOOL as bool, BF16, which HDF5 does not know, as uint16, and
+ * the texts, which are UTF-8 of fixed length, as bytes.
  *
  * The reader takes such files and those of h5py that are laid out so.  It follows no links,
  * loads no filters from outside, and refuses external and virtual storage; sizes and numbers of

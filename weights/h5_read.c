@@ -110,6 +110,21 @@ static int send_notes(hid_t group, size_t file_size, int fd)
 
 /* ---- tensors ---- */
 
+/* For people: "a big-endian float of 4 bytes". */
+static int refuse_type(hid_t type)
+{
+	H5T_class_t class = type < 0 ? H5T_NO_CLASS : H5Tget_class(type);
+	bool is_float = class == H5T_FLOAT, is_signed;
+
+	if (!is_float && class != H5T_INTEGER)
+		return KC_FAIL(KC_EFORMAT, "its type is neither a float nor an integer nor a bool");
+	is_signed = is_float || H5Tget_sign(type) != H5T_SGN_NONE;
+	return KC_FAIL(KC_EFORMAT, "its type is none that is known here: a %s%s%s of %zu bytes",
+		       H5Tget_order(type) == H5T_ORDER_BE ? "big-endian " : "",
+		       is_signed ? "" : "unsigned ", is_float ? "float" : "integer",
+		       H5Tget_size(type));
+}
+
 /* The dtype that is stored so; "BF16" as an attribute makes it of 16 bits. */
 static int find_dtype(hid_t d, enum kc_st_dtype *out)
 {
@@ -124,10 +139,12 @@ static int find_dtype(hid_t d, enum kc_st_dtype *out)
 		found = H5Tequal(type, ours) > 0 && (i == KC_ST_BF16) == is_bf16;
 		H5Tclose(ours);
 	}
+	if (!found)
+		refuse_type(type);
 	free(said);
 	if (type >= 0)
 		H5Tclose(type);
-	return found ? 0 : KC_FAIL(KC_EFORMAT, "its type is none that is known here");
+	return found ? 0 : KC_EFORMAT;
 }
 
 static int read_shape(hid_t d, struct kc_st_tensor *t)
