@@ -155,6 +155,8 @@ check: lint
 	sh tests/resume.sh
 	sh tests/onnx.sh $(BIN)/onnx_case
 	sh tests/memory.sh
+	sh tests/h5py.sh
+	sh tests/torch.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
