@@ -1,6 +1,6 @@
 # make            programs in bin/
 # make test       all tests, ends with 'N passed, N failed'
-# make check      tests again under ASan and UBSan, lint, static analysis
+# make check      tests again under ASan and UBSan, lint, static analysis, spills of CUDA kernels
 # make bench      timings
 # make install    PREFIX=/usr/local
 #
@@ -144,8 +144,12 @@ bench: $(BUILD)/bench
 lint:
 	sh tools/lint.sh
 
+# Registers of every CUDA kernel; no spills.  Needs nvcc, no GPU.
+cuda-gate:
+	$(if $(NVCC),sh tools/ptxas.sh $(NVCC),@echo "cuda-gate: no nvcc")
+
 # The tests under sanitizers (with the leaks of libraries left out), then what needs no run.
-check: lint
+check: lint cuda-gate
 	$(MAKE) BUILD=$(BUILD)/asan SANITIZE=address,undefined OPT=-O1 $(BUILD)/asan/test
 	ASAN_OPTIONS=detect_leaks=1 LSAN_OPTIONS=suppressions=tests/leaks.supp $(BUILD)/asan/test
 	cppcheck --quiet --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability \
@@ -169,4 +173,4 @@ clean:
 	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all tests test check lint bench install clean
+.PHONY: all tests test check lint cuda-gate bench install clean
