@@ -115,7 +115,6 @@ KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) correlate(KC_CONSTANT kc_cu_correlation 
 					sum[m][k];
 		__syncthreads();
 		store_tile<UT>(p, tile, wide, n, i, u0, k0, line0, residue);
-		__syncthreads();
 	}
 }
 
