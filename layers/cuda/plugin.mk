@@ -1,5 +1,5 @@
 # libkc_cuda.so: built where nvcc and cuDNN are found.  CUDA=0 leaves it out, CUDA=1 insists on it.
-# CUDA_HOME=prefix  CUDNN=prefix  ARCHS="80 90a ..." (compute capabilities; default: those below
+# CUDA_HOME=prefix  CUDNN=prefix  ARCHS="80 90 ..." (compute capabilities; default: those below
 # that nvcc knows, or that of the GPU of this machine with ARCHS=native)
 
 CUDA      ?= auto
@@ -19,13 +19,13 @@ endif
 
 ifdef HAVE_CUDA
 KNOWN     := $(patsubst sm_%,%,$(shell $(NVCC) --list-gpu-code))
-ARCHS     ?= $(filter 80 90a 100 120,$(KNOWN) $(if $(filter sm_90a,$(shell $(NVCC) --list-gpu-code)),90a))
+ARCHS     ?= $(filter 80 90 100 120,$(KNOWN))
 CUDNN_LIB := $(firstword $(wildcard $(CUDNN)/lib64 $(CUDNN)/lib/x86_64-linux-gnu $(CUDNN)/lib))
 ifeq ($(ARCHS),native)
 GENCODE   := -arch=native
 else
 GENCODE   := $(foreach a,$(ARCHS),-gencode arch=compute_$(a),code=sm_$(a)) \
-	     $(patsubst %,-gencode arch=compute_%$(comma)code=compute_%,$(filter-out %a,$(lastword $(ARCHS))))
+	     $(foreach a,$(lastword $(ARCHS)),-gencode arch=compute_$(a),code=compute_$(a))
 endif
 NVCCFLAGS := -O3 -std=c++17 $(GENCODE) -I. -Xcompiler -fPIC,-fno-exceptions,-fno-rtti \
 	     -Xcompiler -fno-threadsafe-statics,-Wall,-Wextra
