@@ -1,4 +1,4 @@
-#include "layers/optim.h"
+#include "layers/optim_private.h"
 
 #include "layers/layers.h"
 #include "layers/ref.h"
@@ -39,14 +39,6 @@ struct range {
 #undef SQRT
 #undef FN
 
-struct store_attr {
-	struct kc_params *store;
-	struct kc_param *const *params; /* of the first n inputs */
-	int64_t n;
-	const struct kc_optimizer_args *args;
-	int64_t with_scale, with_finite;
-};
-
 static void *element(const struct kc_params *s, void *array, size_t i)
 {
 	return array ? (char *)array + i * kc_dtype_size(s->dtype) : NULL;
@@ -74,7 +66,7 @@ static bool may_write(const struct kc_call *c, bool with_finite)
 	return ok;
 }
 
-static int check_gradients(const struct kc_infer *f, const struct store_attr *a)
+static int check_gradients(const struct kc_infer *f, const struct kc_store_attr *a)
 {
 	char x[96], y[96];
 
@@ -94,7 +86,7 @@ static int check_gradients(const struct kc_infer *f, const struct store_attr *a)
 
 static int infer_optimizer(struct kc_infer *f)
 {
-	const struct store_attr *a = f->attr;
+	const struct kc_store_attr *a = f->attr;
 	const struct kc_type *hyper = &f->in[a->n]->type;
 
 	if (hyper->ndim != 1 || hyper->dim[0] != KC_HYPER_COUNT)
@@ -103,7 +95,7 @@ static int infer_optimizer(struct kc_infer *f)
 	return check_gradients(f, a);
 }
 
-static void check_store(const struct store_attr *a)
+static void check_store(const struct kc_store_attr *a)
 {
 	const struct kc_params *s = a->store;
 	bool adam = a->args->kind != KC_SGD;
@@ -131,7 +123,7 @@ static void update_param(const struct rule *r, const struct kc_param *p, const s
 
 static void ref_optimizer(const struct kc_call *c)
 {
-	const struct store_attr *a = c->attr;
+	const struct kc_store_attr *a = c->attr;
 	const struct kc_buf *hyper = &c->in[a->n];
 	double step = kc_get(hyper, KC_HYPER_STEP * hyper->stride[0]);
 	struct rule r = {
@@ -150,13 +142,13 @@ static void ref_optimizer(const struct kc_call *c)
 
 const struct kc_op kc_op_optimizer = {
 	.name = "optimizer", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_STATE | KC_OP_NONDIFF,
-	.precision = KC_PREC_FULL, .attr_size = sizeof(struct store_attr),
+	.precision = KC_PREC_FULL, .attr_size = sizeof(struct kc_store_attr),
 	.infer = infer_optimizer, .ref = ref_optimizer,
 };
 
 /* Applies the operator to the gradients and what follows them; keeps the list of parameters. */
 static struct kc_tensor *apply_store(struct kc_graph *g, const struct kc_op *op,
-				     struct store_attr *a, struct kc_tensor *const *grads,
+				     struct kc_store_attr *a, struct kc_tensor *const *grads,
 				     struct kc_tensor *const *more, int n_more)
 {
 	int n = (int)a->n;
@@ -181,7 +173,7 @@ struct kc_tensor *kc_optimizer_step(struct kc_graph *g, struct kc_params *store,
 				    int n, struct kc_tensor *hyper, struct kc_tensor *scale,
 				    struct kc_tensor *finite)
 {
-	struct store_attr a = {.store = store,
+	struct kc_store_attr a = {.store = store,
 			       .params = params,
 			       .n = n,
 			       .with_scale = scale != NULL,
@@ -228,7 +220,7 @@ static void add_gradient(const struct kc_param *p, const struct kc_buf *grad)
 
 static void ref_accumulate(const struct kc_call *c)
 {
-	const struct store_attr *a = c->attr;
+	const struct kc_store_attr *a = c->attr;
 
 	KC_ASSERT(a->store->allocated);
 	for (int64_t i = 0; i < a->n; i++)
@@ -238,7 +230,7 @@ static void ref_accumulate(const struct kc_call *c)
 
 const struct kc_op kc_op_accumulate = {
 	.name = "accumulate", .n_in_min = 1, .n_in_max = -1, .flags = KC_OP_STATE | KC_OP_NONDIFF,
-	.precision = KC_PREC_FULL, .attr_size = sizeof(struct store_attr),
+	.precision = KC_PREC_FULL, .attr_size = sizeof(struct kc_store_attr),
 	.infer = infer_accumulate, .ref = ref_accumulate,
 };
 
@@ -246,7 +238,7 @@ struct kc_tensor *kc_accumulate(struct kc_graph *g, struct kc_params *store,
 				struct kc_tensor *const *grads, struct kc_param *const *params,
 				int n)
 {
-	struct store_attr a = {.store = store, .params = params, .n = n};
+	struct kc_store_attr a = {.store = store, .params = params, .n = n};
 
 	return apply_store(g, &kc_op_accumulate, &a, grads, NULL, 0);
 }
@@ -280,11 +272,9 @@ struct kc_tensor *kc_stored_gradient(struct kc_graph *g, struct kc_param *p)
 
 /* ---- running statistics ---- */
 
-struct assign_attr { struct kc_param *param; int64_t with_finite; };
-
 static int infer_assign(struct kc_infer *f)
 {
-	const struct kc_param *p = ((const struct assign_attr *)f->attr)->param;
+	const struct kc_param *p = ((const struct kc_assign_attr *)f->attr)->param;
 	char x[96], y[96];
 
 	f->out[0] = KC_TYPE(KC_REAL, 1);
@@ -296,7 +286,7 @@ static int infer_assign(struct kc_infer *f)
 
 static void ref_assign(const struct kc_call *c)
 {
-	const struct assign_attr *a = c->attr;
+	const struct kc_assign_attr *a = c->attr;
 	struct kc_buf master = kc_param_master(a->param);
 
 	if (may_write(c, a->with_finite))
@@ -305,14 +295,14 @@ static void ref_assign(const struct kc_call *c)
 
 const struct kc_op kc_op_assign = {
 	.name = "assign", .n_in_min = 1, .n_in_max = 2, .flags = KC_OP_STATE | KC_OP_NONDIFF,
-	.precision = KC_PREC_FULL, .attr_size = sizeof(struct assign_attr),
+	.precision = KC_PREC_FULL, .attr_size = sizeof(struct kc_assign_attr),
 	.infer = infer_assign, .ref = ref_assign,
 };
 
 struct kc_tensor *kc_assign(struct kc_graph *g, struct kc_param *p, struct kc_tensor *value,
 			    struct kc_tensor *finite)
 {
-	struct assign_attr a = {p, finite != NULL};
+	struct kc_assign_attr a = {p, finite != NULL};
 
 	return kc_apply(g, &kc_op_assign, &a, (struct kc_tensor *[]){value, finite},
 			finite ? 2 : 1);

@@ -99,6 +99,9 @@ struct kc_view kc_view_of(const struct kc_buf *);
  */
 void kc_view_join(struct kc_view *v, int n);
 
+/* Elements from one buffer to another of equal dimensions: any types, any strides. */
+int kc_cuda_copy(const struct kc_call *, const struct kc_buf *to, const struct kc_buf *from);
+
 static inline bool kc_cuda_is_float(const struct kc_buf *b)
 {
 	return b->type.dtype == KC_F32 || b->type.dtype == KC_BF16;

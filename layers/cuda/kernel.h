@@ -2,7 +2,8 @@
  * What .cu files are written with.  Compiled by nvcc for the device, and by the host's compiler
  * with the emulator of the tests, which runs blocks thread by thread in random order.
  *
- *  - A kernel is `KC_KERNEL void name(...)`; KC_BOUNDS(threads) follows KC_KERNEL.
+ *  - A kernel is `KC_KERNEL void name(...)`; KC_BOUNDS(threads) follows KC_KERNEL void, or
+ *    KC_BOUNDS_FOR(threads, blocks) where so many blocks shall fit a multiprocessor.
  *  - KC_LAUNCH starts a kernel whose threads do not talk to each other; KC_LAUNCH_BLOCK one that
  *    uses barriers, shuffles or shared memory.  No <<<>>> in the text.
  *  - Fixed shared memory: KC_SHARED(float, tile, [32]); of a size given at launch:
@@ -22,6 +23,7 @@
 #define KC_KERNEL __global__ static
 /* With the 1, ptxas would rather use more registers than spill some for more blocks. */
 #define KC_BOUNDS(threads) __launch_bounds__((threads), 1)
+#define KC_BOUNDS_FOR(threads, blocks) __launch_bounds__((threads), (blocks))
 #define KC_DEVICE __device__ __forceinline__ static
 #define KC_SHARED(type, name, dims) __shared__ type name dims
 #define KC_SHARED_BYTES(name) extern __shared__ __align__(16) unsigned char name[]
@@ -99,6 +101,27 @@ template <class T>
 struct alignas(16) kc_pack16 {
 	T v[16 / sizeof(T)];
 };
+
+/* Sixteen aligned bytes on their way to shared memory; the calling thread may read them after
+ * kc_cu_copy_wait, others after a barrier behind it. */
+KC_DEVICE void kc_cu_copy_async(void *shared, const void *from)
+{
+#ifdef __CUDACC__
+	asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(
+			     (unsigned)__cvta_generic_to_shared(shared)),
+		     "l"(from)
+		     : "memory");
+#else
+	memcpy(shared, from, 16);
+#endif
+}
+
+KC_DEVICE void kc_cu_copy_wait(void)
+{
+#ifdef __CUDACC__
+	asm volatile("cp.async.wait_all;\n" ::: "memory");
+#endif
+}
 
 /* Any element type as float: for kernels that are not worth a version per type. */
 KC_DEVICE float kc_cu_read(const void *data, int dtype, int64_t at)

@@ -4,6 +4,7 @@
 #include "layers/boxes.h"
 #include "layers/cuda/cuda.h"
 #include "layers/cuda/move.h"
+#include "layers/ref.h"
 
 #include <stdlib.h>
 
@@ -220,6 +221,28 @@ static bool fits_any(const struct kc_step_info *info)
 	return true;
 }
 
+int kc_cuda_copy(const struct kc_call *call, const struct kc_buf *to, const struct kc_buf *from)
+{
+	struct kc_view v[2] = {kc_view_of(to), kc_view_of(from)};
+	struct batch b;
+
+	b.n = 0;
+	b.stream = kc_cuda_stream(call);
+	kc_view_join(v, 2);
+	KC_TRY(add_box(&b, v, 1));
+	return flush(&b);
+}
+
+/* Where an expansion stays a step of its own: the source repeats with strides of 0. */
+static int run_repeat(const struct kc_call *call)
+{
+	struct kc_buf x = {.data = call->in[0].data, .type = call->out[0].type};
+
+	x.type.dtype = call->in[0].type.dtype;
+	kc_repeat_strides(&call->in[0], &x.type, x.stride);
+	return kc_cuda_copy(call, &call->out[0], &x);
+}
+
 /* Bytes of frames become numbers. */
 static int run_to_real(const struct kc_call *call)
 {
@@ -261,6 +284,7 @@ static int run_unpad(const struct kc_call *call)
 							.prepare = prepare,   \
 							.run = run,           \
 							.release = free}
+ROW(copy);
 ROW(flip);
 ROW(permute);
 ROW(reshape);
@@ -277,3 +301,7 @@ const struct kc_kernel kc_cuda_unpad_sums = {
 	.op = &kc_op_unpad, .name = "sums of readers", .fits = fits_any, .run = run_unpad};
 const struct kc_kernel kc_cuda_to_real = {
 	.op = &kc_op_to_real, .name = "converted", .fits = fits_any, .run = run_to_real};
+const struct kc_kernel kc_cuda_expand = {
+	.op = &kc_op_expand, .name = "repeated", .fits = fits_any, .run = run_repeat};
+const struct kc_kernel kc_cuda_stop = {
+	.op = &kc_op_stop, .name = "repeated", .fits = fits_any, .run = run_repeat};

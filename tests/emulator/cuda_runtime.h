@@ -15,6 +15,10 @@
 #include <tuple>
 #include <type_traits>
 
+using std::isfinite;
+using std::isinf;
+using std::isnan;
+
 /* ---- vectors ---- */
 
 struct dim3 {
@@ -59,7 +63,8 @@ enum { warpSize = 32 };
 #define __align__(n) alignas(n)
 
 #define KC_KERNEL __attribute__((unused)) static
-#define KC_BOUNDS(...)
+#define KC_BOUNDS(threads)
+#define KC_BOUNDS_FOR(threads, blocks)
 #define KC_DEVICE __attribute__((unused)) static inline
 #define KC_SHARED(type, name, dims) \
 	type(&name) dims = *(type(*) dims)emu_shared(__FILE__, __LINE__, sizeof(type dims), \
