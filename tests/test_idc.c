@@ -5,10 +5,10 @@
 #include "core/random.h"
 #include "layers/cpu/cpu.h"
 #include "losses/classes.h"
+#include "models/colorizer.h"
 #include "models/global.h"
 #include "models/hints.h"
 #include "models/init.h"
-#include "models/siggraph17.h"
 #include "models/suggest.h"
 #include "tests/clips.h"
 #include "tests/runs.h"
@@ -431,6 +431,152 @@ static void test_suggest(void)
 	KC_CHECK_ERR(kc_suggest(logits, a, b, 6, 1, s, 3), KC_ENUMERIC, "logit 3");
 }
 
+/* ---- learning from hints ---- */
+
+enum { HUES = 4, LEARN = 32, STEPS = 250, HINT = 2, AROUND = 6 };
+
+static const double hues[HUES][2] = {{30, 10}, {-28, 12}, {6, -34}, {-2, 38}};
+
+/* A texture of that hue: luma alone does not tell which one it is. */
+static void write_hue(int hue)
+{
+	struct kc_image image = {0};
+	char path[64];
+
+	KC_CHECK_OK(kc_image_resize_buffer(&image, LEARN, LEARN));
+	for (int y = 0; y < LEARN; y++)
+		for (int x = 0; x < LEARN; x++) {
+			double lab[3] = {50 + 8 * sin(0.5 * x) + 8 * cos(0.3 * y), hues[hue][0],
+					 hues[hue][1]}, rgb[3];
+
+			kc_rgb_of_lab_fit(lab, rgb);
+			for (int c = 0; c < 3; c++)
+				image.rgb[3 * (y * LEARN + x) + c] = (uint8_t)lrint(255 * rgb[c]);
+		}
+	snprintf(path, sizeof path, "clips/%d", hue);
+	KC_CHECK_OK(kc_dir_make(kc_test_path(path)));
+	snprintf(path, sizeof path, "clips/%d/0.png", hue);
+	KC_CHECK_OK(kc_image_write(kc_test_path(path), &image, 0));
+	kc_image_release(&image);
+}
+
+struct trial {
+	struct kc_image image;
+	int hue;
+	bool hinted;
+	double error[2];                /* mean distance of ab on the hint, and around it */
+};
+
+/* Whether a pixel lies in the square of that half side around the middle. */
+static bool is_near(int i, int half)
+{
+	return abs(i % LEARN - LEARN / 2) <= half && abs(i / LEARN - LEARN / 2) <= half;
+}
+
+static int give_frame(void *own, int64_t frame, struct kc_picture *p)
+{
+	struct trial *t = own;
+
+	(void)frame;
+	*p = (struct kc_picture){LEARN, LEARN, t->image.rgb};
+	return 0;
+}
+
+static int give_hint(void *own, int64_t frame, int size, float *hint, float *mask)
+{
+	const struct trial *t = own;
+
+	(void)frame;
+	for (int i = 0; i < size * size && t->hinted; i++)
+		if (is_near(i, HINT)) {
+			hint[2 * i] = (float)(hues[t->hue][0] / 110);
+			hint[2 * i + 1] = (float)(hues[t->hue][1] / 110);
+			mask[i] = 1;
+		}
+	return 0;
+}
+
+static int take_frame(void *own, int64_t frame, const struct kc_picture *p)
+{
+	struct trial *t = own;
+	const double *hue = hues[t->hue];
+	int n[2] = {0};
+
+	(void)frame;
+	t->error[0] = t->error[1] = 0;
+	for (int i = 0; i < LEARN * LEARN; i++) {
+		const uint8_t *c = p->rgb + 3 * i;
+		double lab[3];
+		int where;
+
+		if (!is_near(i, AROUND))
+			continue;
+		kc_lab_of_rgb((const double[]){c[0] / 255.0, c[1] / 255.0, c[2] / 255.0}, lab);
+		where = !is_near(i, HINT);
+		t->error[where] += hypot(lab[1] - hue[0], lab[2] - hue[1]);
+		n[where]++;
+	}
+	for (int k = 0; k < 2; k++)
+		t->error[k] /= n[k];
+	return 0;
+}
+
+/* The network in training on each image, without a hint and with one. */
+static void try_hints(struct kc_run *r, double without[2], double with[2])
+{
+	const struct kc_colorizer_args args = {.network = KC_COLORIZE_FRAMES, .size = LEARN,
+					       .width = r->config->network.width,
+					       .mask_cent = r->config->network.mask_cent,
+					       .hints = true};
+	struct kc_colorizer *c = NULL;
+	struct trial t = {.hue = 0};
+	const struct kc_colorizer_clip clip = {.frames = 1, .source = give_frame,
+					       .hints = give_hint, .sink = take_frame, .own = &t};
+
+	if (!KC_CHECK_OK(kc_colorizer_open(&c, &args, &r->device, r->training.params)))
+		return;
+	for (t.hue = 0; t.hue < HUES; t.hue++) {
+		char path[64];
+
+		snprintf(path, sizeof path, "clips/%d/0.png", t.hue);
+		KC_CHECK_OK(kc_image_read(kc_test_path(path), &t.image));
+		for (int k = 0; k < 2; k++) {
+			double *sum = k ? with : without;
+
+			t.hinted = k;
+			KC_CHECK_OK(kc_colorizer_run(c, &clip, NULL));
+			sum[0] += t.error[0] / HUES;
+			sum[1] += t.error[1] / HUES;
+		}
+	}
+	kc_image_release(&t.image);
+	kc_colorizer_close(c);
+}
+
+/* Four images that luma cannot tell apart: a hint must, at its place and around it. */
+static void test_learning(void)
+{
+	double without[2] = {0}, with[2] = {0}, first = 0, last = 0;
+	struct kc_config c = {0};
+	struct kc_run r;
+
+	for (int hue = 0; hue < HUES; hue++)
+		write_hue(hue);
+	if (KC_CHECK_OK(kc_test_open(&r, &c, SET(
+		    IDC, "datasets.train.batch_size=4", "network_G.init=random",
+		    "network_G.mask_cent=0.5", "datasets.train.use_flip=false",
+		    "datasets.train.use_rot=false", "train.lambda_A=0.1", "train.beta2=0.999"))))
+		for (int i = 0; i < STEPS && kc_test_step(&r); i++) {
+			last = term(&r.training, "l_reg");
+			first = i ? first : last;
+		}
+	KC_CHECK(last < 0.5 * first);
+	try_hints(&r, without, with);
+	KC_CHECK(with[0] < 0.5 * without[0]);
+	KC_CHECK(with[1] < 0.8 * without[1]);
+	kc_test_close(&r, &c);
+}
+
 const struct kc_test kc_tests_idc[] = {
 	{"parts: names, shapes, counts", test_parts},
 	{"the losses reach what they should, and nothing else", test_routes},
@@ -442,5 +588,6 @@ const struct kc_test kc_tests_idc[] = {
 	{"the rate falls once per epoch", test_rate},
 	{"the stages in configs/train_idc.yml take a step", test_stages},
 	{"suggestions are the clusters of a distribution", test_suggest},
+	{"hints are learnt: they lower the error at their place and around", test_learning},
 	{0},
 };
