@@ -73,8 +73,12 @@ int kc_export_onnx(const char *path, const struct kc_weights *w,
 		.temperature = note(w, "temperature"),
 	};
 	struct kc_onnx_model m;
-	int rc = kc_onnx_model_open(&m, &args);
+	int rc;
 
+	if (kc_weights_has(w, "global_hist."))
+		return KC_FAIL(KC_ENOSUP, "%s: siggraph17 with global hints is not written as ONNX",
+			       w->path);
+	rc = kc_onnx_model_open(&m, &args);
 	if (rc >= 0)
 		rc = load(&m, w);
 	if (rc >= 0)

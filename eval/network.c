@@ -35,7 +35,8 @@ static void build_tcvc_eccv16(struct kc_model *m, double width)
 
 static void build_siggraph17(struct kc_model *m, double width)
 {
-	const struct kc_siggraph17_args a = {.width = width};
+	const struct kc_siggraph17_args a = {.width = width, .global_hints = true,
+					     .distribution = true};
 
 	kc_siggraph17(m, image(m, "l", 1, 1), &a);
 }
@@ -65,7 +66,7 @@ static int check_eccv16(const struct kc_params *params, FILE *out)
 const struct kc_network kc_networks[] = {
 	{"tcvc_eccv16", "fea_key.model8.4.weight", {"flow."}, 256, build_tcvc_eccv16, NULL},
 	{"tcvc", "weigting.conv1.weight", {"flow.", "class_head."}, 196, build_tcvc, NULL},
-	{"siggraph17", "model10.1.weight", {0}, 128, build_siggraph17, NULL},
+	{"siggraph17", "model10.1.weight", {"global", "dist."}, 128, build_siggraph17, NULL},
 	{"eccv16", "model8.4.weight", {0}, 256, build_eccv16, check_eccv16},
 	{"flownet2", "flownetfusion.conv0.0.weight", {0}, 0, build_flownet2, NULL},
 	{0},

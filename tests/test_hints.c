@@ -3,6 +3,7 @@
  * change; suggestions; what model files tell about both.
  */
 #include "core/file.h"
+#include "eval/export_onnx.h"
 #include "eval/guide.h"
 #include "eval/model.h"
 #include "layers/cpu/cpu.h"
@@ -414,6 +415,7 @@ static void test_model_files(void)
 {
 	struct kc_colorizer_args args;
 	struct kc_colorizer *c;
+	struct kc_weights w;
 	struct kc_device d;
 
 	KC_CHECK_OK(kc_device_cpu(&d, 1));
@@ -422,6 +424,12 @@ static void test_model_files(void)
 						  .distribution = true, .classes = KC_BINS}, &d);
 	save(c, "parts.safetensors", "", "0.5");
 	kc_colorizer_close(c);
+	if (KC_CHECK_OK(kc_weights_open(kc_test_path("parts.safetensors"), &w))) {
+		KC_CHECK_ERR(kc_export_onnx(kc_test_path("x.onnx"), &w,
+					    &(struct kc_export_onnx_args){.network = "siggraph17"}),
+			     KC_ENOSUP, "global hints is not written as ONNX");
+		kc_weights_close(&w);
+	}
 	c = colorizer(&(struct kc_colorizer_args){.size = NET, .width = 0.0625}, &d);
 	save(c, "tcvc.safetensors", "", NULL);
 	save(c, "key.safetensors", "fea_key.", "0.25");
