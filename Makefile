@@ -3,6 +3,7 @@
 # make check      tests again under ASan and UBSan, lint, static analysis, spills of CUDA kernels
 # make bench      timings
 # make install    PREFIX=/usr/local
+# make BARE=1 BUILD=dir gpu   what checks a GPU, where there are CUDA and cuDNN and little else
 #
 # BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
 # MPI=auto|0|1  libkc_mpi.so, for training over several processes: where mpicc is found (auto)
@@ -18,17 +19,22 @@ Q := @
 endif
 
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-PACKAGES := yaml-0.1 libavformat libavcodec libswscale libavutil
-HDF5    := $(shell pkg-config --exists hdf5-serial && echo hdf5-serial || echo hdf5)
+PACKAGES := yaml-0.1 libavformat libavcodec libswscale libavutil \
+	   $(shell pkg-config --exists hdf5-serial && echo hdf5-serial || echo hdf5)
+ifdef BARE
+PACKAGES :=
+endif
+# Of pkg-config, which wants at least one package.
+flags   = $(if $(PACKAGES),$(shell pkg-config $(1) $(PACKAGES)))
 OPENCV  := $(firstword $(wildcard /usr/include/opencv4 /usr/local/include/opencv4))
-CPPFLAGS += -I. -D_GNU_SOURCE $(shell pkg-config --cflags $(PACKAGES) $(HDF5)) \
+CPPFLAGS += -I. -D_GNU_SOURCE $(call flags,--cflags) \
 	    $(if $(DNNL),-I$(DNNL)/include)
 OPT     ?= -O2
 CFLAGS  += -std=c11 $(OPT) -fno-math-errno -g -fopenmp $(WARN)
 CXXFLAGS += -std=c++17 $(OPT) -g -Wall -Wextra $(if $(OPENCV),-isystem $(OPENCV))
-LDLIBS  += $(if $(DNNL),-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(DNNL)/lib) -ldnnl \
-	   $(shell pkg-config --libs $(PACKAGES) $(HDF5)) \
-	   -lopencv_video -lopencv_imgproc -lopencv_core -lstdc++ -lm -lpthread -ldl
+LDLIBS  += $(if $(BARE),,$(if $(DNNL),-L$(DNNL)/lib -Wl$(comma)-rpath$(comma)$(DNNL)/lib) -ldnnl \
+	   $(call flags,--libs) -lopencv_video -lopencv_imgproc -lopencv_core -lstdc++) \
+	   -lm -lpthread -ldl
 comma   := ,
 ifdef SANITIZE
 CFLAGS  += -fsanitize=$(SANITIZE) -fno-omit-frame-pointer -fno-sanitize-recover=undefined
@@ -48,18 +54,25 @@ endif
 PLUGINS := $(if $(strip $(MPI_FLAGS)),$(BIN)/libkc_mpi.so)
 
 # Files with a main, and the programs they make.
-MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c tests/golden.c tests/onnx_case.c
+MAINS   := train/train.c train/pack.c eval/colorize.c eval/evaluate.c eval/export.c tools/frames.c \
+	   tests/golden.c tests/onnx_case.c tests/gpu_check.c
 PROGRAMS := $(patsubst %.c,$(BIN)/%,$(notdir $(wildcard $(MAINS))))
 FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
+ifdef BARE
+# tests/absent.c stands in for the rest.
+SOURCES := tests/absent.c data/symmetry.c $(filter-out weights/h5_%,$(wildcard core/*.c layers/*.c \
+	   models/*.c losses/*.c weights/*.c train/recipe*.c)) \
+	   $(patsubst %,train/%.c,training config options schedule start classes prior)
+endif
 # Kernels that are compiled once per instruction set level and chosen when a program starts.
-VECTOR  := $(wildcard layers/cpu/vec_*.c)
+VECTOR  := $(if $(BARE),,$(wildcard layers/cpu/vec_*.c))
 X86     := $(findstring x86_64,$(shell $(CC) -dumpmachine))
 LEVELS  := $(if $(X86),v2 v3 v4,v2)
 VECFLAGS := -O3 -fno-math-errno -fno-trapping-math -ffp-contract=fast
 OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 	   $(foreach l,$(LEVELS),$(patsubst %.c,$(BUILD)/%.$(l).o,$(VECTOR))) \
-	   $(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp))
+	   $(if $(BARE),,$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp)))
 CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
 # layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
 # What needs CUDA's libraries is left out; tests/emulator/device.c stands in for it.
@@ -67,7 +80,7 @@ LIBRARY := $(patsubst %,layers/cuda/%.c,plugin libraries cudnn cudnn_conv cudnn_
 	   conv matmul)
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
 	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
-TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
+TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
 .DEFAULT_GOAL := all
 include layers/cuda/plugin.mk
@@ -114,6 +127,8 @@ $(BUILD)/libkc.a: $(OBJECTS)
 
 $(BIN)/onnx_case: $(BUILD)/tests/onnx_case.o $(BUILD)/libkc.a
 $(BIN)/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
+$(BIN)/gpu_check: $(patsubst %,$(BUILD)/tests/%.o,gpu_check op_cases op_check op_trial \
+		  step_run golden_run) $(BUILD)/libkc.a
 $(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
 $(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
 $(BIN)/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a
@@ -134,6 +149,8 @@ $(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
 	$(Q)$(CC) -I. -D_GNU_SOURCE $(CFLAGS) -fPIC -shared -fvisibility=hidden $< $(MPI_FLAGS) -o $@
 
 tests: $(BUILD)/test
+
+gpu: $(BIN)/gpu_check $(BIN)/golden $(PLUGINS)
 
 test: all tests
 	$(BUILD)/test
@@ -164,7 +181,7 @@ check: lint cuda-gate
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
-	install $(filter-out %/golden %/onnx_case,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
+	install $(filter-out %/golden %/onnx_case %/gpu_check,$(PROGRAMS)) $(DESTDIR)$(PREFIX)/bin
 	$(if $(PLUGINS),install -d $(DESTDIR)$(PREFIX)/lib/kinemacolor)
 	$(if $(PLUGINS),install -m 644 $(PLUGINS) $(DESTDIR)$(PREFIX)/lib/kinemacolor)
 	install -m 644 configs/*.yml $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
@@ -173,4 +190,4 @@ clean:
 	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all tests test check lint cuda-gate bench install clean
+.PHONY: all gpu tests test check lint cuda-gate bench install clean

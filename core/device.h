@@ -65,6 +65,8 @@ struct kc_memory {
 	int (*get)(struct kc_device *, void *dst, const void *src, size_t);
 	int (*zero)(struct kc_device *, void *, size_t);
 	int (*wait)(struct kc_device *);
+	/* Bytes of the whole device in use, by whomever, and in all. */
+	int (*usage)(struct kc_device *, size_t *used, size_t *all);
 	/* Around the steps of a run. */
 	int (*run_begin)(struct kc_device *);
 	int (*run_end)(struct kc_device *);

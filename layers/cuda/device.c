@@ -46,6 +46,16 @@ static void release(struct kc_device *d, void *p)
 	cudaFree(p);
 }
 
+static int usage(struct kc_device *d, size_t *used, size_t *all)
+{
+	size_t unused;
+
+	(void)d;
+	KC_TRY(kc_cuda_check(cudaMemGetInfo(&unused, all), "memory"));
+	*used = *all - unused;
+	return 0;
+}
+
 static int host_alloc(struct kc_device *d, size_t bytes, void **out)
 {
 	(void)d;
@@ -154,7 +164,7 @@ static void forget(struct kc_device *d, void *recording)
 static const struct kc_memory memory = {
 	.alloc = alloc, .free = release, .host_alloc = host_alloc, .host_free = host_release,
 	.put = put, .put_done = put_done, .get = get, .zero = zero, .wait = wait,
-	.run_begin = run_begin, .run_end = run_end,
+	.usage = usage, .run_begin = run_begin, .run_end = run_end,
 	.record = record, .recorded = recorded, .replay = replay, .forget = forget,
 };
 

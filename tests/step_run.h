@@ -1,0 +1,30 @@
+/*
+ * Training steps of a configuration on made-up film, without files: for one device against
+ * another, for recording against none, for resumption, for timing.
+ */
+#ifndef KC_TESTS_STEP_RUN_H
+#define KC_TESTS_STEP_RUN_H
+
+#include "train/training.h"
+
+struct step_run {
+	struct kc_config config;
+	struct kc_device device;
+	struct kc_training training;
+	struct kc_batch batch;
+	int64_t steps;                  /* made so far */
+};
+
+/* set: "key=value", ended by NULL, over the defaults; all weights by the formula.  To be closed
+ * in any case. */
+int step_open(struct step_run *, int (*device)(struct kc_device *, void *own), void *own,
+	      const char *const *set);
+void step_close(struct step_run *);
+/* That many steps, each on another piece of film. */
+int step_take(struct step_run *, int n);
+
+/* Masters and moments as one array of floats, which the caller frees; step_restore takes it. */
+int step_state(struct step_run *, float **state, size_t *n);
+int step_restore(struct step_run *, const float *state, int64_t steps);
+
+#endif
