@@ -61,9 +61,8 @@ FOLDERS := core layers layers/cpu models losses weights data train eval
 SOURCES := $(filter-out $(MAINS),$(wildcard $(FOLDERS:=/*.c)))
 ifdef BARE
 # tests/absent.c stands in for the rest.
-SOURCES := tests/absent.c data/symmetry.c $(filter-out weights/h5_%,$(wildcard core/*.c layers/*.c \
-	   models/*.c losses/*.c weights/*.c train/recipe*.c)) \
-	   $(patsubst %,train/%.c,training config options schedule start classes prior)
+SOURCES := tests/absent.c data/symmetry.c $(filter-out $(MAINS) weights/h5_% train/yaml.c,$(wildcard \
+	   core/*.c layers/*.c models/*.c losses/*.c weights/*.c train/*.c))
 endif
 # Kernels that are compiled once per instruction set level and chosen when a program starts.
 VECTOR  := $(if $(BARE),,$(wildcard layers/cpu/vec_*.c))
@@ -138,6 +137,9 @@ $(BIN)/frames: $(BUILD)/tools/frames.o $(BUILD)/libkc.a
 $(TESTS): CPPFLAGS += -Itests/emulator
 $(BUILD)/test: $(TESTS) $(CHECKERS) $(EMULATED) $(BUILD)/libkc.a
 $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a
+# Plugins use any function of core/ and layers/, whether the program does or not.
+$(PROGRAMS) $(BUILD)/test $(BUILD)/bench: $(filter $(BUILD)/core/%.o,$(OBJECTS)) \
+		$(patsubst %.c,$(BUILD)/%.o,$(wildcard layers/*.c))
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
