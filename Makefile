@@ -143,7 +143,7 @@ $(PROGRAMS) $(BUILD)/test $(BUILD)/bench: $(filter $(BUILD)/core/%.o,$(OBJECTS))
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench:
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
-	$(Q)$(CC) $(CFLAGS) -rdynamic $(LDFLAGS) $^ $(LDLIBS) -o $@
+	$(Q)$(CC) $(CFLAGS) -rdynamic $(LDFLAGS) $(filter-out %.a,$^) $(filter %.a,$^) $(LDLIBS) -o $@
 
 $(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
 	@mkdir -p $(@D)
