@@ -131,7 +131,7 @@ static struct kc_tensor *arrange(const struct kc_training *t, struct kc_tensor *
 {
 	bool clips = t->adversary->network.kind == KC_TPATCHGAN;
 
-	return clips ? as_clips(t->graph, x, t->window) : x;
+	return clips ? as_clips(t->graph, x, t->output.frames) : x;
 }
 
 /* The picture that is judged, whose gradient is penalised. */

@@ -4,7 +4,7 @@
  *
  * What it sees is what the recipe hands over (kc_training_output): chroma or Lab, with luma
  * beside it where gan.condition says so; the temporal discriminator sees windows, the others
- * frames.
+ * frames.  TCVC hands over its anchors only when they are trained.
  *
  * A step in which both networks are trained is one plan.  The generator runs once, and so does
  * the discriminator on either input: one network's gradient is that of its own loss with respect

@@ -31,7 +31,7 @@ static int cic_build(struct kc_training *t)
 	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
 	kc_training_lab(t, &l, &ab);
 	out = kc_eccv16(&t->model, l, &args);
-	kc_training_output(t, l, out.ab, ab);
+	kc_training_output(t, l, out.ab, ab, 1);
 	return kc_training_classes(t, out.logits, ab, 1);
 }
 

@@ -158,7 +158,7 @@ static int idc_build(struct kc_training *t)
 		make_keep(t);
 	kc_training_lab(t, &l, &t->ab);
 	out = kc_siggraph17(&t->model, l, &args);
-	kc_training_output(t, l, out.ab, t->ab);
+	kc_training_output(t, l, out.ab, t->ab, 1);
 	regression(t, out.ab);
 	KC_TRY(classification(t, &out));
 	if (!t->loss)

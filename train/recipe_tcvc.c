@@ -71,6 +71,24 @@ static void pixel_loss(struct kc_training *t, struct kc_tensor *ab, struct kc_te
 			 parts * c->pixel_weight);
 }
 
+/*
+ * Frozen anchors are left out: their colours would tell a discriminator all it needs, and the
+ * trained network could do nothing about them.
+ */
+static void hand_over(struct kc_training *t, struct kc_tensor *l, struct kc_tensor *ab,
+		      struct kc_tensor *truth)
+{
+	int64_t batch = t->config->data.batch_size, n = t->window - 2;
+	struct kc_graph *g = t->graph;
+
+	if (t->config->network.train_key_net)
+		kc_training_output(t, l, ab, truth, t->window);
+	else
+		kc_training_output(t, kc_slice(g, l, 0, batch, n * batch, 1),
+				   kc_slice(g, ab, 0, batch, n * batch, 1),
+				   kc_slice(g, truth, 0, batch, n * batch, 1), (int)n);
+}
+
 static int tcvc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
@@ -97,7 +115,7 @@ static int tcvc_build(struct kc_training *t)
 			t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2, side, side));
 	kc_training_lab(t, &l, &truth);
 	out = kc_tcvc(&t->model, l, &args);
-	kc_training_output(t, l, out.ab, truth);
+	hand_over(t, l, out.ab, truth);
 	pixel_loss(t, out.ab, truth);
 	for (int i = 0; i < n; i++) {
 		struct kc_tensor *flows = kc_tcvc_step_flows(t->graph, out.flows, steps[i], &args);

@@ -40,11 +40,12 @@ void kc_training_show(struct kc_training *t, const char *name, struct kc_tensor 
 }
 
 void kc_training_output(struct kc_training *t, struct kc_tensor *l, struct kc_tensor *ab,
-			struct kc_tensor *truth)
+			struct kc_tensor *truth, int n)
 {
 	t->output.l = l;
 	t->output.ab = ab;
 	t->output.truth = truth;
+	t->output.frames = n;
 }
 
 void kc_training_lab(struct kc_training *t, struct kc_tensor **l, struct kc_tensor **ab)

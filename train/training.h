@@ -101,7 +101,7 @@ struct kc_training {
 	const char *remark;             /* of the recipe, for the log; or NULL */
 
 	/* What the generator made and should have made, for the adversary. */
-	struct { struct kc_tensor *l, *ab, *truth; } output;
+	struct { struct kc_tensor *l, *ab, *truth; int frames; } output;
 	struct kc_adversary *adversary; /* NULL: none */
 
 	struct kc_tensor *loss;
@@ -165,10 +165,10 @@ void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *
 void kc_training_show(struct kc_training *, const char *name, struct kc_tensor *);
 /*
  * For recipes: hands over the output ab and its truth, both ab / 110 [n * batch,2,H,W], and the
- * luma l they belong to, [n * batch,1,H,W], frame-major.
+ * luma l they belong to, [n * batch,1,H,W], frame-major with n frames of a window.
  */
 void kc_training_output(struct kc_training *, struct kc_tensor *l, struct kc_tensor *ab,
-			struct kc_tensor *truth);
+			struct kc_tensor *truth, int n);
 /* For recipes: the frames as l = (L - 50) / 100 and ab / 110, [n * batch,1|2,H,W]. */
 void kc_training_lab(struct kc_training *, struct kc_tensor **l, struct kc_tensor **ab);
 
