@@ -180,6 +180,7 @@ check: lint cuda-gate
 	sh tests/memory.sh
 	sh tests/h5py.sh
 	sh tests/torch.sh
+	sh tests/gan.sh
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs
