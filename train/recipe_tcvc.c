@@ -78,7 +78,7 @@ static void pixel_loss(struct kc_training *t, struct kc_tensor *ab, struct kc_te
 static void hand_over(struct kc_training *t, struct kc_tensor *l, struct kc_tensor *ab,
 		      struct kc_tensor *truth)
 {
-	int64_t batch = t->config->data.batch_size, n = t->window - 2;
+	int64_t batch = t->batch, n = t->window - 2;
 	struct kc_graph *g = t->graph;
 
 	if (t->config->network.train_key_net)
