@@ -2,6 +2,7 @@
 #include "core/file.h"
 #include "eval/model.h"
 #include "layers/cpu/cpu.h"
+#include "losses/classes.h"
 #include "losses/metrics.h"
 #include "tests/clips.h"
 #include "tests/colours.h"
@@ -133,6 +134,28 @@ static void test_run(void)
 				      "datasets.val.GT_size=24", "flow=flownet2"), &said));
 	KC_CHECK(strstr(said, "the class loss is not rebalanced"));
 	KC_CHECK(strstr(said, "validation behind iteration 2: PSNR "));
+}
+
+/* The loss has the factors that the keys and the file give, or none. */
+static void test_factors(void)
+{
+	double expected[KC_BINS];
+	struct kc_config c;
+	struct kc_prior p;
+	struct kc_run r;
+
+	kc_test_clips();
+	KC_CHECK_OK(kc_test_count("clips", 1, &p));
+	kc_rebalance(p.p, KC_BINS, 0.25, 0.5, expected);
+	if (KC_CHECK_OK(kc_test_open(&r, &c, SET(CIC, prior_of_clips(),
+						 "train.rebalance_lambda=0.25",
+						 "train.rebalance_alpha=0.5"))))
+		KC_CHECK(!memcmp(r.training.factors, expected, sizeof expected));
+	kc_test_close(&r, &c);
+	if (KC_CHECK_OK(kc_test_open(&r, &c, SET(CIC, prior_of_clips(), "train.rebalance=false"))))
+		for (int q = 0; q < KC_BINS; q++)
+			KC_CHECK(r.training.factors[q] == 1);
+	kc_test_close(&r, &c);
 }
 
 static void test_mistakes(void)
@@ -306,6 +329,7 @@ const struct kc_test kc_tests_cic[] = {
 	{"TCVC: the class loss, with both keyframe networks", test_class_weight},
 	{"TCVC on eccv16: trained, resumed, opened, mismatched", test_key_net},
 	{"TCVC on what cic trained", test_from_cic},
+	{"the factors of the rebalanced loss", test_factors},
 	{"settings that do not fit are named", test_mistakes},
 	{0},
 };
