@@ -79,7 +79,8 @@ LIBRARY := $(patsubst %,layers/cuda/%.c,plugin libraries cudnn cudnn_conv cudnn_
 	   conv matmul)
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
 	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
-TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
+TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/cudnn_check.c \
+	   tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
 .DEFAULT_GOAL := all
 include layers/cuda/plugin.mk
@@ -181,6 +182,7 @@ check: lint cuda-gate
 	sh tests/h5py.sh
 	sh tests/torch.sh
 	sh tests/gan.sh
+	$(if $(HAVE_CUDA),$(MAKE) cudnn-check)
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/kinemacolor/configs

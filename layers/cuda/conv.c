@@ -12,7 +12,9 @@ struct conv {
 	struct kc_cudnn_conv sig;
 	struct kc_cudnn_choice choice;
 	struct kc_cudnn_plan *plan;
-	size_t wide, packed, zeros;     /* places in the workspace, behind that of the plan */
+	/* How activations lie that are not channels-last; not `copied` where they are. */
+	struct { bool copied; int64_t sample, channel, place; } lies[2];
+	size_t copy[2], packed, zeros;  /* places in the workspace, behind that of the plan */
 	size_t workspace;
 };
 
@@ -31,9 +33,13 @@ static size_t round_up(size_t bytes)
 
 /* ---- signatures ---- */
 
-static bool is_dense(const struct kc_buf *b)
+/* Channels-last, or all places of a channel in one row. */
+static bool is_image(const struct kc_buf *b)
 {
-	return kc_is_dense(b, KC_CLAST);
+	for (int i = 2; i < b->type.ndim - 1; i++)
+		if (b->type.dim[i] > 1 && b->stride[i] != b->stride[i + 1] * b->type.dim[i + 1])
+			return kc_is_dense(b, KC_CLAST);
+	return true;
 }
 
 static bool is_weights(const struct kc_buf *b)
@@ -53,8 +59,8 @@ static bool is_common(const struct kc_step_info *info)
 /* x, w, [bias] -> y; also gy, w, [bias] -> gx. */
 static bool fits_data(const struct kc_step_info *info)
 {
-	return is_common(info) && is_dense(&info->in[0]) && is_weights(&info->in[1]) &&
-	       is_dense(&info->out[0]) &&
+	return is_common(info) && is_image(&info->in[0]) && is_weights(&info->in[1]) &&
+	       kc_is_dense(&info->out[0], KC_CLAST) &&
 	       (info->n_in < 3 ||
 		(info->in[2].type.dtype == KC_F32 && kc_is_dense(&info->in[2], KC_PLAIN)));
 }
@@ -62,7 +68,7 @@ static bool fits_data(const struct kc_step_info *info)
 /* x, gy -> gw */
 static bool fits_wgrad(const struct kc_step_info *info)
 {
-	return is_common(info) && is_dense(&info->in[0]) && is_dense(&info->in[1]) &&
+	return is_common(info) && is_image(&info->in[0]) && is_image(&info->in[1]) &&
 	       info->in[1].type.dtype == info->in[0].type.dtype &&
 	       info->out[0].type.dtype == KC_F32 && kc_is_dense(&info->out[0], KC_PLAIN);
 }
@@ -100,10 +106,15 @@ static size_t size_of(int64_t dtype)
 	return kc_dtype_size((enum kc_dtype)dtype);
 }
 
-/* The activations: weights are widened while they are packed. */
+/* Weights are widened while they are packed. */
 static bool is_widened(const struct conv *c)
 {
 	return c->choice.form == KC_FORM_WIDE;
+}
+
+static bool is_copied(const struct conv *c, int i)
+{
+	return c->lies[i].copied || (is_widened(c) && !i);
 }
 
 /* The library writes weight gradients channels-last, and KC_FORM_LOW in bf16. */
@@ -135,8 +146,9 @@ static void lay_out(struct conv *c)
 	const struct kc_cudnn_conv *s = &c->sig;
 
 	c->workspace = round_up(kc_cudnn_plan_workspace(c->plan));
-	if (is_widened(c))
-		c->wide = take(c, count(s, factor_dims(s, 0)));
+	for (int i = 0; i < 2; i++)
+		if (is_copied(c, i))
+			c->copy[i] = take(c, count(s, factor_dims(s, i)));
 	if (is_unpacked(c))
 		c->packed = take(c, count(s, s->w));
 	if (needs_zeros(c))
@@ -176,12 +188,23 @@ static int unpack(const struct conv *c, const struct places *p, cudaStream_t str
 				"unpacking of weight gradients");
 }
 
-static int widen(const struct conv *c, const struct places *p, cudaStream_t stream)
+/* A factor channels-last, and as float32 where the form wants it. */
+static int copy_factor(const struct conv *c, const struct places *p, int i, cudaStream_t stream)
 {
 	const struct kc_cudnn_conv *s = &c->sig;
+	const int64_t *dim = factor_dims(s, i);
+	int64_t places = product(dim + 2, s->nd);
+	struct kc_cu_weights from = {.data = p->factor[i], .dtype = s->in,
+				     .out = c->lies[i].sample, .in = c->lies[i].channel,
+				     .tap = c->lies[i].place};
+	struct kc_cu_weights to = weights(p->work + c->copy[i], is_widened(c) ? KC_F32 : s->in,
+					  dim[1], places, true);
 
-	return kc_cuda_launched(kc_cu_widen((float *)(p->work + c->wide), p->factor[0],
-					    count(s, factor_dims(s, 0)), stream), "widening");
+	if (!c->lies[i].copied)
+		return kc_cuda_launched(kc_cu_widen(to.data, from.data, count(s, dim), stream),
+					"widening");
+	return kc_cuda_launched(kc_cu_repack(&to, &from, dim[0], dim[1], places, stream),
+				"another order of a factor");
 }
 
 static int clear(const struct conv *c, const struct places *p, cudaStream_t stream)
@@ -198,12 +221,13 @@ static int launch(const struct conv *c, const struct places *p, cudaStream_t str
 	void *data[5];
 	int n = 0;
 
-	if (is_widened(c))
-		KC_TRY(widen(c, p, stream));
+	for (int i = 0; i < 2; i++) {
+		data[n++] = is_copied(c, i) ? p->work + c->copy[i] : p->factor[i];
+		if (is_copied(c, i))
+			KC_TRY(copy_factor(c, p, i, stream));
+	}
 	if (needs_zeros(c))
 		KC_TRY(clear(c, p, stream));
-	data[n++] = is_widened(c) ? p->work + c->wide : p->factor[0];
-	data[n++] = p->factor[1];
 	if (fused && s->bias)
 		data[n++] = p->bias;
 	if (needs_zeros(c))
@@ -376,6 +400,14 @@ static void release(void *prepared)
 	free(c);
 }
 
+static void look(struct conv *c, int i, const struct kc_buf *b)
+{
+	c->lies[i].copied = !kc_is_dense(b, KC_CLAST);
+	c->lies[i].sample = b->stride[0];
+	c->lies[i].channel = b->stride[1];
+	c->lies[i].place = b->stride[b->type.ndim - 1];
+}
+
 static int prepare(struct kc_step_info *info)
 {
 	struct kc_cuda *cuda = kc_cuda_of(info->device);
@@ -386,6 +418,8 @@ static int prepare(struct kc_step_info *info)
 	if (!c)
 		return KC_ENOMEM;
 	kc_cudnn_conv_of(&c->sig, info, cuda->tf32);
+	for (int i = 0; i < (c->sig.pass == KC_CUDNN_WGRAD ? 2 : 1); i++)
+		look(c, i, &info->in[i]);
 	rc = kc_cudnn_conv_choose(cuda->cudnn, &c->sig, cuda->cudnn_cache,
 				  cuda->autotune ? &timer : NULL, &c->choice, &c->plan);
 	if (!rc) {

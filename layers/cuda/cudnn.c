@@ -316,23 +316,6 @@ void kc_cudnn_graph_pointwise(struct kc_cudnn_graph *g, enum kc_cudnn_pointwise 
 	keep_error(g, s, "pointwise operation");
 }
 
-void kc_cudnn_graph_sum(struct kc_cudnn_graph *g, int x, int y)
-{
-	cudnnReduceTensorOp_t add = CUDNN_REDUCE_TENSOR_ADD;
-	cudnnStatus_t s;
-	desc_t d = helper(g, &s, CUDNN_BACKEND_REDUCTION_DESCRIPTOR), op;
-
-	set(&s, d, CUDNN_ATTR_REDUCTION_OPERATOR, CUDNN_TYPE_REDUCTION_OPERATOR_TYPE, 1, &add);
-	set_type(&s, d, CUDNN_ATTR_REDUCTION_COMP_TYPE, CUDNN_DATA_FLOAT);
-	finalize(&s, d);
-	op = operation(g, &s, CUDNN_BACKEND_OPERATION_REDUCTION_DESCRIPTOR);
-	set_desc(&s, op, CUDNN_ATTR_OPERATION_REDUCTION_DESC, d);
-	set_desc(&s, op, CUDNN_ATTR_OPERATION_REDUCTION_XDESC, g->tensor[x]);
-	set_desc(&s, op, CUDNN_ATTR_OPERATION_REDUCTION_YDESC, g->tensor[y]);
-	finalize(&s, op);
-	keep_error(g, s, "sum");
-}
-
 int kc_cudnn_graph_close(struct kc_cudnn_graph *g)
 {
 	cudnnHandle_t handle = g->lib->handle;
@@ -412,17 +395,20 @@ static void read_knobs(desc_t config, struct kc_cudnn_config *c)
 		destroy(&choice[i]);
 }
 
-/* What one heuristic names, behind the n that are there already. */
-static int ask(struct kc_cudnn_graph *g, cudnnBackendHeurMode_t mode, struct kc_cudnn_config *to,
-	       int n, int room)
+int kc_cudnn_graph_configs(struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
+			   struct kc_cudnn_config *to, int room)
 {
+	static const cudnnBackendHeurMode_t modes[] = {
+		[KC_CUDNN_MODE_A] = CUDNN_HEUR_MODE_A, [KC_CUDNN_MODE_B] = CUDNN_HEUR_MODE_B,
+		[KC_CUDNN_FALLBACK] = CUDNN_HEUR_MODE_FALLBACK};
 	desc_t heuristic, config[MAX_CONFIGS] = {0};
 	cudnnStatus_t s = create(&heuristic, CUDNN_BACKEND_ENGINEHEUR_DESCRIPTOR);
 	int64_t found = 0;
-	int most = KC_MIN(room - n, MAX_CONFIGS);
+	int most = KC_MIN(room, MAX_CONFIGS);
 
 	set_desc(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, g->graph);
-	set(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1, &mode);
+	set(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1,
+	    &modes[mode]);
 	if (g->lib->properties)
 		set_desc(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, g->lib->properties);
 	finalize(&s, heuristic);
@@ -432,23 +418,14 @@ static int ask(struct kc_cudnn_graph *g, cudnnBackendHeurMode_t mode, struct kc_
 		found = get(heuristic, CUDNN_ATTR_ENGINEHEUR_RESULTS,
 			    CUDNN_TYPE_BACKEND_DESCRIPTOR, most, config);
 	for (int64_t i = 0; i < found; i++) {
-		memset(&to[n + i], 0, sizeof *to);
-		read_engine(config[i], &to[n + i]);
-		read_knobs(config[i], &to[n + i]);
+		memset(&to[i], 0, sizeof *to);
+		read_engine(config[i], &to[i]);
+		read_knobs(config[i], &to[i]);
 	}
 	for (int i = 0; i < most; i++)
 		destroy(&config[i]);
 	destroy(&heuristic);
-	return n + (int)found;
-}
-
-int kc_cudnn_graph_configs(struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
-			   struct kc_cudnn_config *to, int room)
-{
-	int n = ask(g, mode == KC_CUDNN_QUICK ? CUDNN_HEUR_MODE_A : CUDNN_HEUR_MODE_B, to, 0,
-		    room);
-
-	return ask(g, CUDNN_HEUR_MODE_FALLBACK, to, n, room);
+	return (int)found;
 }
 
 /* ---- plans ---- */

@@ -62,8 +62,6 @@ void kc_cudnn_graph_conv(struct kc_cudnn_graph *, enum kc_cudnn_pass,
 /* Of one operand: b is ignored. */
 void kc_cudnn_graph_pointwise(struct kc_cudnn_graph *, enum kc_cudnn_pointwise, int a, int b,
 			      int y, double slope);
-/* The sum over every dimension in which y has size 1. */
-void kc_cudnn_graph_sum(struct kc_cudnn_graph *, int x, int y);
 /* Ends the description.  KC_ENOSUP when cuDNN does not take such a graph. */
 int kc_cudnn_graph_close(struct kc_cudnn_graph *);
 void kc_cudnn_graph_free(struct kc_cudnn_graph *);
@@ -91,9 +89,11 @@ struct kc_cudnn_config {
 	unsigned notes;
 };
 
+/* The library's heuristics. */
 enum kc_cudnn_mode {
-	KC_CUDNN_QUICK,                 /* heuristic A, then the fallbacks */
-	KC_CUDNN_THOROUGH               /* heuristic B, then the fallbacks */
+	KC_CUDNN_MODE_A,                /* fast */
+	KC_CUDNN_MODE_B,                /* more accurate, slower */
+	KC_CUDNN_FALLBACK               /* works more often, slow engines */
 };
 
 /* Best guess first.  Returns how many there are (at most `room`); none is no error. */

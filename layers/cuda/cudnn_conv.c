@@ -285,49 +285,83 @@ static bool is_same(const struct kc_cudnn_config *a, const struct kc_cudnn_confi
 	return !memcmp(a, b, sizeof *a);
 }
 
-/* Engines compiled at run time are tried after all others, and only as many as `most`. */
-static int of_form(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, int64_t form, bool thorough,
-		   bool compiled, int most, struct kc_cudnn_choice *to)
-{
-	enum { ROOM = 160 };
-	struct kc_cudnn_config all[ROOM];
-	struct kc_cudnn_graph *g;
-	int n = 0, found;
+struct search {
+	struct kc_cudnn *lib;
+	const struct kc_cudnn_conv *conv;
+	int64_t form;
+	bool compiled;                  /* those that are compiled at run time, or the others */
+	int most;
+};
 
-	if (graph_of(&g, lib, c, form) < 0)
-		return 0;
-	found = kc_cudnn_graph_configs(g, thorough ? KC_CUDNN_THOROUGH : KC_CUDNN_QUICK, all, ROOM);
-	for (int i = 0; i < found && n < most; i++) {
-		struct kc_cudnn_choice try = {.form = form, .config = all[i]};
+/* Adds to the n that were found what this heuristic names. */
+static int search_mode(const struct search *s, struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
+		       struct kc_cudnn_choice *to, int n)
+{
+	enum { ROOM = 128 };
+	struct kc_cudnn_config all[ROOM];
+	int found = kc_cudnn_graph_configs(g, mode, all, ROOM);
+
+	for (int i = 0; i < found && n < s->most; i++) {
+		struct kc_cudnn_choice try = {.form = s->form, .config = all[i]};
 		struct kc_cudnn_plan *plan;
 		bool seen = false;
 
 		for (int k = 0; k < n; k++)
 			seen = seen || is_same(&to[k].config, &all[i]);
-		if (seen || !may_use(c, &try) ||
-		    compiled != !!(all[i].notes & KC_CUDNN_RUN_TIME_COMPILED) ||
+		if (seen || !may_use(s->conv, &try) ||
+		    s->compiled != !!(all[i].notes & KC_CUDNN_RUN_TIME_COMPILED) ||
 		    kc_cudnn_plan_build(&plan, g, &all[i]) < 0)
 			continue;
 		try.workspace = (int64_t)kc_cudnn_plan_workspace(plan);
 		kc_cudnn_plan_free(plan);
 		to[n++] = try;
 	}
+	return n;
+}
+
+static int search_form(const struct search *s, bool thorough, struct kc_cudnn_choice *to)
+{
+	struct kc_cudnn_graph *g;
+	int n;
+
+	if (graph_of(&g, s->lib, s->conv, s->form) < 0)
+		return 0;
+	n = search_mode(s, g, thorough ? KC_CUDNN_MODE_B : KC_CUDNN_MODE_A, to, 0);
+	if (!n)
+		n = search_mode(s, g, KC_CUDNN_FALLBACK, to, 0);
 	kc_cudnn_graph_free(g);
 	return n;
+}
+
+/* What 9.19 has engines for that need no compiling; asking for the rest costs 0.1 s each. */
+static bool is_simple(const struct kc_cudnn_conv *c, int64_t form)
+{
+	if (form == KC_FORM_FUSED)
+		return c->pass == KC_CUDNN_FPROP && c->bias &&
+		       (c->act == KC_ACT_NONE || c->act == KC_RELU);
+	return form != KC_FORM_INNER;
 }
 
 int kc_cudnn_conv_candidates(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool thorough,
 			     struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES])
 {
 	enum { COMPILED = 2 };
+	struct search s = {.lib = lib, .conv = c};
 	int64_t form[KC_FORMS];
 	int n_forms = forms_of(c, form), n = 0;
 
-	for (int i = 0; i < n_forms; i++)
-		n += of_form(lib, c, form[i], thorough, false,
-			     thorough ? KC_CUDNN_TRIES - COMPILED : 1, to + n);
-	for (int i = 0; i < n_forms && (thorough || !n); i++)
-		n += of_form(lib, c, form[i], thorough, true, thorough ? COMPILED : 1, to + n);
+	s.most = thorough ? KC_CUDNN_TRIES - COMPILED : 1;
+	for (int i = 0; i < n_forms; i++) {
+		s.form = form[i];
+		if (is_simple(c, form[i]))
+			n += search_form(&s, thorough, to + n);
+	}
+	s.compiled = true;
+	s.most = thorough ? COMPILED : 1;
+	for (int i = 0; i < n_forms && (thorough || !n); i++) {
+		s.form = form[i];
+		n += search_form(&s, thorough, to + n);
+	}
 	return n;
 }
 

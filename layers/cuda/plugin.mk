@@ -43,11 +43,22 @@ $(BUILD)/plugin/%.c.o: %.c
 	$(Q)$(CC) $(CPPFLAGS) $(CFLAGS) -fPIC -fvisibility=hidden -isystem $(CUDA_HOME)/include \
 		-isystem $(CUDNN)/include -MMD -MP -c $< -o $@
 
+CUDA_LIBS := -L$(CUDA_HOME)/lib64 -lcudart_static -lcublas $(CUDNN_FILE) \
+	     -Wl,-rpath,$(CUDA_HOME)/lib64:$(CUDNN_LIB) -ldl -lrt -lpthread
+
 $(BIN)/libkc_cuda.so: $(CUDA_OBJECTS)
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
-	$(Q)$(CC) -shared -o $@ $^ -L$(CUDA_HOME)/lib64 -lcudart_static -lcublas $(CUDNN_FILE) \
-		-Wl,-rpath,$(CUDA_HOME)/lib64:$(CUDNN_LIB) -ldl -lrt -lpthread
+	$(Q)$(CC) -shared -o $@ $^ $(CUDA_LIBS)
+
+# What cuDNN can run, asked without a GPU.
+$(BUILD)/cudnn_check: $(BUILD)/plugin/tests/cudnn_check.c.o $(CUDA_OBJECTS) $(BUILD)/libkc.a
+	$(if $(Q),@echo "  LD  $@")
+	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CUDA_LIBS) $(LDLIBS) -o $@
+
+cudnn-check: $(BUILD)/cudnn_check
+	$(BUILD)/cudnn_check
+.PHONY: cudnn-check
 
 PLUGINS += $(BIN)/libkc_cuda.so
 endif
