@@ -88,6 +88,7 @@ static int rule_steps(struct rule_case *r, struct kc_plan *plan, double *grads, 
 		r->hyper[KC_HYPER_STEP] = s + 1;
 		KC_TRY(test_feed_all(plan, r->feed, 2));
 		KC_TRY(kc_plan_run(plan));
+		KC_TRY(kc_params_to_host(r->param->store));
 		copy_parameter(r->param, out + (size_t)s * n);
 	}
 	return 0;

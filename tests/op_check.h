@@ -24,7 +24,10 @@ int op_check_want(struct trial *want, struct kc_device *, const struct op_row *)
  * the file, if there is one.
  */
 void op_check(const struct trial *want, const struct op_config *, FILE *used);
-/* Every kernel row of the device must be in that text of op_check. */
+/*
+ * Every kernel row of the device must be in that text of op_check; but for those of state, which
+ * no case has, and of broadcasts, which are views.
+ */
 void op_check_used(const struct kc_device *, const char *used);
 
 #endif

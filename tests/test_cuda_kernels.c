@@ -287,6 +287,7 @@ static struct kc_tensor *image(struct trial *t, int i, int64_t c, int64_t h, int
 
 static void test_moves(void)
 {
+	const struct kc_type wide = REAL(2, 24, 5, 3);
 	static const int orders[][4] = {{0, 2, 3, 1}, {0, 3, 1, 2}, {3, 2, 1, 0}};
 	struct kc_tensor *part[2];
 	struct trial t;
@@ -310,6 +311,11 @@ static void test_moves(void)
 	check(&t, kc_reshape(t.g, image(&t, 0, 12, 5, 7), 3, (int64_t[]){2, 12, 35}));
 	begin(&t);
 	check(&t, kc_reshape(t.g, image(&t, 0, 6, 5, 7), 4, (int64_t[]){2, 10, 3, 7}));
+	begin(&t);
+	check(&t, kc_expand_to(t.g, given(&t, 0, -1, 1, REAL(2, 1, 5, 1)),
+			       &wide));
+	begin(&t);
+	check(&t, kc_stop(t.g, image(&t, 0, 24, 5, 3)));
 	begin(&t);
 	check(&t, kc_to_real(t.g, given(&t, 0, 0, 256, KC_TYPE(KC_U8, 2, 3, 5, 9)), 1.0 / 255));
 }

@@ -43,24 +43,16 @@ static bool fits(const struct kc_step_info *info)
 
 /* ---- colour ---- */
 
-static void copy3(float to[3], const double from[3])
-{
-	for (int i = 0; i < 3; i++)
-		to[i] = (float)from[i];
-}
-
 static struct kc_cu_lab numbers(void)
 {
-	struct kc_cu_lab l = {
-		.srgb_knee = (float)srgb_knee, .linear_knee = (float)linear_knee,
-		.xyz_knee = (float)xyz_knee, .lab_knee = (float)lab_knee, .slope = (float)slope,
-		.offset = (float)offset};
+	struct kc_cu_lab l = {.srgb_knee = srgb_knee, .linear_knee = linear_knee,
+			      .xyz_knee = xyz_knee, .lab_knee = lab_knee, .slope = slope,
+			      .offset = offset};
 
-	copy3(l.white, white);
-	for (int i = 0; i < 3; i++) {
-		copy3(l.xyz_of_rgb[i], xyz_of_rgb[i]);
-		copy3(l.rgb_of_xyz[i], rgb_of_xyz[i]);
-	}
+	memcpy(l.white, white, sizeof white);
+	for (int i = 0; i < 9; i++)
+		l.xyz_of_rgb[i / 3][i % 3] = xyz_of_rgb[i / 3][i % 3] / white[i / 3];
+	memcpy(l.rgb_of_xyz, rgb_of_xyz, sizeof rgb_of_xyz);
 	return l;
 }
 

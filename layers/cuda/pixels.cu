@@ -19,38 +19,63 @@ KC_DEVICE void store3(const kc_cu_pixels &a, int64_t p, const triple &t)
 		kc_cu_write(a.y.data, a.y.dtype, at + c * a.yc, t.v[c]);
 }
 
-KC_DEVICE triple product(const float (&m)[3][3], const triple &x)
+KC_DEVICE triple product(const double (&m)[3][3], const triple &x)
 {
 	triple y;
 
 #pragma unroll
 	for (int i = 0; i < 3; i++)
-		y.v[i] = m[i][0] * x.v[0] + m[i][1] * x.v[1] + m[i][2] * x.v[2];
+		y.v[i] = (float)m[i][0] * x.v[0] + (float)m[i][1] * x.v[1] +
+			 (float)m[i][2] * x.v[2];
 	return y;
 }
 
 /* ---- colour (layers/colour.c) ---- */
 
+/*
+ * a and b are differences of cube roots times 500 and 200, so these are computed in double, by a
+ * step of Newton's from the root in float32: a few products where a library's functions in
+ * double would be a hundred.
+ */
+KC_DEVICE double cube_root(double x)
+{
+	double y = cbrtf((float)x), square = y * y;
+
+	return y - (float)(square * y - x) / (float)(3 * square);
+}
+
+/* x^2.4 = x^2 y with y^5 = x^2, for x well above 0. */
+KC_DEVICE double power_of_rgb(double x)
+{
+	double square = x * x, y = powf((float)x, 0.4f), fourth = y * y * y * y;
+
+	return square * (y - (float)(fourth * y - square) / (float)(5 * fourth));
+}
+
+KC_DEVICE double linear_of(const kc_cu_lab &l, double c)
+{
+	return c > l.srgb_knee ? power_of_rgb((c + 0.055) * (1 / 1.055)) : c * (1 / 12.92);
+}
+
 KC_KERNEL void KC_BOUNDS(KC_CU_THREADS)
 	rgb_to_lab(KC_CONSTANT kc_cu_pixels a, KC_CONSTANT kc_cu_lab l)
 {
 	KC_GRID_LOOP(p, a.n) {
-		triple rgb = load3(a, p), f;
+		triple rgb = load3(a, p);
+		double linear[3], f[3];
 
 #pragma unroll
 		for (int i = 0; i < 3; i++)
-			rgb.v[i] = rgb.v[i] > l.srgb_knee ?
-					   powf((rgb.v[i] + 0.055f) / 1.055f, 2.4f) :
-					   rgb.v[i] / 12.92f;
-		f = product(l.xyz_of_rgb, rgb);
+			linear[i] = linear_of(l, rgb.v[i]);
 #pragma unroll
 		for (int i = 0; i < 3; i++) {
-			float t = f.v[i] / l.white[i];
+			const double *m = l.xyz_of_rgb[i];
+			double t = m[0] * linear[0] + m[1] * linear[1] + m[2] * linear[2];
 
-			f.v[i] = t > l.xyz_knee ? cbrtf(t) : l.slope * t + l.offset;
+			f[i] = t > l.xyz_knee ? cube_root(t) : l.slope * t + l.offset;
 		}
-		store3(a, p, {{116 * f.v[1] - 16, 500 * (f.v[0] - f.v[1]),
-			       200 * (f.v[1] - f.v[2])}});
+		store3(a, p, {{(float)(116 * f[1] - 16), (float)(500 * (f[0] - f[1])),
+			       (float)(200 * (f[1] - f[2]))}});
 	}
 }
 
@@ -59,16 +84,17 @@ KC_KERNEL void KC_BOUNDS(KC_CU_THREADS)
  */
 KC_DEVICE float lab_to_linear(const kc_cu_lab &l, const triple &lab, triple *linear)
 {
+	float offset = (float)l.offset, slope = (float)l.slope;
 	triple d, xyz;
 
 	d.v[1] = lab.v[0] / 116;
 	d.v[0] = lab.v[1] / 500 + d.v[1];
-	d.v[2] = fmaxf(d.v[1] - lab.v[2] / 200, -l.offset);
+	d.v[2] = fmaxf(d.v[1] - lab.v[2] / 200, -offset);
 #pragma unroll
 	for (int i = 0; i < 3; i++) {
-		float f = d.v[i] + l.offset;
+		float f = d.v[i] + offset;
 
-		xyz.v[i] = l.white[i] * (f > l.lab_knee ? f * f * f : d.v[i] / l.slope);
+		xyz.v[i] = (float)l.white[i] * (f > (float)l.lab_knee ? f * f * f : d.v[i] / slope);
 	}
 	*linear = product(l.rgb_of_xyz, xyz);
 	return xyz.v[1];
@@ -76,7 +102,7 @@ KC_DEVICE float lab_to_linear(const kc_cu_lab &l, const triple &lab, triple *lin
 
 KC_DEVICE float encode(const kc_cu_lab &l, float c)
 {
-	return c > l.linear_knee ? 1.055f * powf(c, 1 / 2.4f) - 0.055f : 12.92f * c;
+	return c > (float)l.linear_knee ? 1.055f * powf(c, 1 / 2.4f) - 0.055f : 12.92f * c;
 }
 
 /* The part of the way from grey y to the colour that stays within 0 .. 1. */

@@ -16,10 +16,10 @@ struct kc_cu_pixels {
 /* layers/bins.h again. */
 enum { KC_CU_BINS = 313, KC_CU_NEAREST = 10, KC_CU_SIGMA = 5, KC_CU_SIDE = 23 };
 
-/* layers/colour.h in float32. */
+/* layers/colour.h; rows of xyz_of_rgb over white. */
 struct kc_cu_lab {
-	float xyz_of_rgb[3][3], rgb_of_xyz[3][3], white[3];
-	float srgb_knee, linear_knee, xyz_knee, lab_knee, slope, offset;
+	double xyz_of_rgb[3][3], rgb_of_xyz[3][3], white[3];
+	double srgb_knee, linear_knee, xyz_knee, lab_knee, slope, offset;
 };
 
 #ifdef __cplusplus

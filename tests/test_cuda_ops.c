@@ -1,0 +1,81 @@
+/*
+ * Every operator of the table on the emulated CUDA device: the kernels of layers/cuda against the
+ * reference, in any order of threads, however the inputs lie in memory.
+ */
+#include "tests/emulator/device.h"
+#include "tests/emulator/emulator.h"
+#include "tests/golden.h"
+#include "tests/op_check.h"
+#include "tests/test.h"
+
+#include <stdlib.h>
+
+static uint64_t seed = 1;
+
+/* Another order of threads for every plan. */
+static int open_emulator(struct kc_device *d)
+{
+	emu_seed(seed++);
+	return kc_emulator_open(d);
+}
+
+/* bf16: in one of the convolutions a value beside the kink of its activation changes sides. */
+static const struct op_config configs[] = {
+	{"float32", open_emulator, KC_F32, false, false, true, OP_DENSE, 1e-5},
+	{"float32, not fused, sliced", open_emulator, KC_F32, false, true, false, OP_SLICED, 1e-5},
+	{"float32, turned", open_emulator, KC_F32, false, false, true, OP_TURNED, 1e-5},
+	{"bfloat16", open_emulator, KC_F32, true, false, true, OP_DENSE, 4e-2},
+	{"bfloat16, turned", open_emulator, KC_F32, true, true, false, OP_TURNED, 4e-2},
+};
+
+static void check_table(const struct op_row *row, FILE *used)
+{
+	for (; row->op; row++) {
+		struct kc_device device;
+		struct trial t;
+
+		if (KC_CHECK_OK(op_check_want(&t, &device, row)))
+			for (size_t i = 0; i < KC_COUNT(configs); i++)
+				op_check(&t, &configs[i], used);
+		trial_release(&t);
+		kc_device_release(&device);
+	}
+}
+
+static void test_operators(void)
+{
+	struct kc_device device;
+	char *used;
+	size_t size;
+	FILE *file = open_memstream(&used, &size);
+
+	KC_ASSERT(file);
+	check_table(op_rows, file);
+	check_table(op_pointwise_rows, file);
+	fclose(file);
+	if (KC_CHECK_OK(open_emulator(&device))) {
+		op_check_used(&device, used);
+		kc_device_release(&device);
+	}
+	free(used);
+}
+
+/* The committed cases of an independent implementation. */
+static void test_fixtures(void)
+{
+	struct kc_device device;
+	struct golden g = {.device = &device, .print = GOLDEN_PRINT_FAILURES};
+
+	if (!KC_CHECK_OK(open_emulator(&device)))
+		return;
+	golden_file(&g, kc_test_fixture("golden/ops.safetensors"));
+	g.mode = GOLDEN_BF16;
+	golden_file(&g, kc_test_fixture("golden/ops.safetensors"));
+	KC_CHECK(g.failed == 0 && g.passed > 0);
+	kc_device_release(&device);
+}
+
+const struct kc_test kc_tests_cuda_ops[] = {
+	{"every operator on the emulated device equals the reference", test_operators},
+	{"the fixtures of operators on the emulated device", test_fixtures},
+	{0}};
