@@ -14,6 +14,7 @@
 struct arguments {
 	const char *input, *output, *list;
 	bool help, flow, offsets, prior;
+	bool packing;           /* an option was given that a prior knows nothing of */
 	struct kc_pack_job job;
 };
 
@@ -98,6 +99,21 @@ static bool read_int(const char *text, int *v)
 	return *v >= 0;
 }
 
+static int check_arguments(struct arguments *a)
+{
+	if (!a->input)
+		return bad_usage("%s is missing", "-i FOLDER");
+	if (!a->output)
+		return bad_usage("%s is missing", "-o FILE");
+	if (a->prior && a->packing)
+		return bad_usage("%s", "--prior goes with --list and -j alone");
+	if (a->offsets && !a->flow)
+		return bad_usage("%s", "--offsets goes with --flow dis");
+	if (!a->flow)
+		a->job.n_offsets = 0;
+	return 0;
+}
+
 static int parse(int argc, char **argv, struct arguments *a)
 {
 	enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS, PRIOR };
@@ -115,7 +131,8 @@ static int parse(int argc, char **argv, struct arguments *a)
 	struct kc_pack_job *job = &a->job;
 	int c;
 
-	while ((c = getopt_long(argc, argv, "i:o:j:h", longs, NULL)) != -1)
+	while ((c = getopt_long(argc, argv, "i:o:j:h", longs, NULL)) != -1) {
+		a->packing |= c >= SIZE && c <= OFFSETS;
 		switch (c) {
 		case 'i': a->input = optarg; break;
 		case 'o': a->output = optarg; break;
@@ -154,17 +171,10 @@ static int parse(int argc, char **argv, struct arguments *a)
 			break;
 		default: return bad_usage("%s", "wrong option");
 		}
+	}
 	if (optind < argc)
 		return bad_usage("unexpected argument %s", argv[optind]);
-	if (!a->help && !a->input)
-		return bad_usage("%s is missing", "-i FOLDER");
-	if (!a->help && !a->output)
-		return bad_usage("%s is missing", "-o FILE");
-	if (a->offsets && !a->flow)
-		return bad_usage("%s", "--offsets goes with --flow dis");
-	if (!a->flow)
-		job->n_offsets = 0;
-	return 0;
+	return a->help ? 0 : check_arguments(a);
 }
 
 static int show_progress(void *own, int64_t done, int64_t frames)
