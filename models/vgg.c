@@ -34,7 +34,7 @@ struct kc_tensor *kc_vgg_input(struct kc_graph *g, struct kc_tensor *rgb)
 
 static struct kc_tensor *convolve(struct kc_model *m, struct kc_tensor *x, int64_t at, int out)
 {
-	char name[16];
+	char name[24];
 
 	snprintf(name, sizeof name, "%lld", (long long)at);
 	return kc_conv(m, name, x, .out = out, .act = KC_RELU);

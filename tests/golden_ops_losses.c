@@ -1,6 +1,7 @@
 /* Builders: losses, colour, recurrent cells, second derivatives, optimizers. */
 #include "losses/adversarial.h"
 #include "losses/classes.h"
+#include "losses/perceptual.h"
 #include "losses/pixel.h"
 #include "tests/golden_optimizer.h"
 
@@ -84,9 +85,8 @@ static void gram(struct op_case *c)
 {
 	struct kc_tensor *x = op_in(c, "x");
 	const int64_t *d = x->type.dim;
-	struct kc_tensor *f = OP_RESHAPE(c, x, d[0], d[1], d[2] * d[3]);
 
-	op_out(c, "y", kc_matmul_t(G, f, f, false, true));
+	op_out(c, "y", kc_scale(G, kc_gram(G, x), (double)(d[1] * d[2] * d[3])));
 }
 
 /* sum (G - A)^2 / (4 N^2 M^2) with N channels of M pixels. */
@@ -95,10 +95,10 @@ static void style(struct op_case *c)
 	struct kc_tensor *x = op_in(c, "x");
 	const int64_t *d = x->type.dim;
 	double n = (double)d[1], m = (double)(d[2] * d[3]);
-	struct kc_tensor *f = OP_RESHAPE(c, x, d[0], d[1], d[2] * d[3]);
-	struct kc_tensor *e = kc_sub(G, kc_matmul_t(G, f, f, false, true), op_in(c, "A"));
+	struct kc_tensor *a = kc_scale(G, op_in(c, "A"), 1 / (n * m));
+	struct kc_tensor *e = kc_sub(G, kc_gram(G, x), a);
 
-	op_out(c, "loss", kc_scale(G, kc_sum(G, kc_square(G, e)), 1 / (4 * n * n * m * m)));
+	op_out(c, "loss", kc_scale(G, kc_sum(G, kc_square(G, e)), 1.0 / 4));
 }
 
 /* ---- colour and its classes ---- */

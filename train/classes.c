@@ -20,7 +20,8 @@ static int fill_factors(struct kc_training *t)
 	for (int q = 0; q < KC_BINS; q++)
 		t->factors[q] = 1;
 	if (!c->rebalance || !c->prior) {
-		t->remark = "the class loss is not rebalanced: every colour counts alike";
+		kc_training_remark(t, "the class loss is not rebalanced: every colour counts "
+				      "alike");
 		return 0;
 	}
 	rc = kc_prior_load(c->prior, prior);

@@ -1,6 +1,7 @@
 #include "train/config.h"
 
 #include "train/adversary.h"
+#include "train/perceptual.h"
 #include "train/yaml.h"
 
 #include <math.h>
@@ -203,6 +204,7 @@ int kc_config_resolve(struct kc_config *c)
 	KC_TRY(check_srl_steps(c));
 	KC_TRY(name_key_net(c));
 	KC_TRY(kc_adversary_check(c));
+	KC_TRY(kc_perceptual_check(c));
 	if (!c->data.intervals.n)
 		return KC_FAIL(KC_ECONFIG, "datasets.train.interval_list: expected an interval");
 	if (c->optimizer.beta1 >= 1 || c->optimizer.beta2 >= 1 || c->optimizer.ema_decay >= 1)

@@ -72,7 +72,7 @@ struct kc_config_network {
 struct kc_config_path {
 	char *root;                     /* experiments/, tb_logger/ lie below */
 	char *experiments_root;         /* the run's folder; NULL: root/experiments/name */
-	char *pretrain_model, *pretrain_key_net, *pretrain_flow;
+	char *pretrain_model, *pretrain_key_net, *pretrain_flow, *pretrain_vgg;
 	bool strict_load;
 	char *resume_state;             /* "auto", a state file, or NULL */
 };
@@ -120,6 +120,17 @@ struct kc_config_discriminator {
 	double width;
 };
 
+enum kc_perceptual_network { KC_PERCEPTUAL_VGG16, KC_PERCEPTUAL_VGG19 };
+enum kc_feature_criterion { KC_FEATURES_L1, KC_FEATURES_MSE };
+
+struct kc_config_perceptual {
+	double weight, style_weight;    /* 0: off */
+	int64_t network;                /* enum kc_perceptual_network */
+	struct kc_ints layers;          /* features.N of VGG, rising */
+	struct kc_reals layer_weights;  /* as many, or none for 1 each */
+	int64_t criterion;              /* enum kc_feature_criterion */
+};
+
 struct kc_config_gan {
 	int64_t kind;                   /* enum kc_gan_choice */
 	double weight;                  /* of the generator's adversarial loss */
@@ -152,6 +163,7 @@ struct kc_config {
 	struct kc_config_network network;
 	struct kc_config_discriminator discriminator;
 	struct kc_config_gan gan;
+	struct kc_config_perceptual perceptual;
 	struct kc_config_path path;
 
 	struct kc_schedule schedule;    /* train.lr_* and what belongs to them */

@@ -101,8 +101,8 @@ static void say_beginning(struct kc_run *r, bool resumed, const char *archived)
 		   "%zu parameters trained, %.2f GFLOP a step, %d plan steps, %.0f MB planned",
 		   t->params->trainable, s.flops / 1e9, s.steps,
 		   (double)kc_run_planned_bytes(r) / 1e6);
-	if (t->remark)
-		kc_log_say(&r->log, "%s", t->remark);
+	for (int i = 0; i < t->n_remarks; i++)
+		kc_log_say(&r->log, "%s", t->remark[i]);
 	if (resumed)
 		kc_log_say(&r->log, "resumed behind iteration %lld", (long long)r->progress.iter);
 }

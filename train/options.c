@@ -142,6 +142,19 @@ BOOL("gan.condition", gan.condition, "true", R | KC_OPT_LATER,
 ENUM("gan.space", gan.space, "ab", "ab|Lab", R | KC_OPT_LATER,
      "what it judges: chroma, or all of CIE Lab")
 
+REAL("perceptual.weight", perceptual.weight, "0", 0, INFINITY, R | KC_OPT_LATER,
+     "of the distance between VGG's features of output and truth; 0: off")
+REAL("perceptual.style_weight", perceptual.style_weight, "0", 0, INFINITY, R | KC_OPT_LATER,
+     "of the distance between their Gram matrices; 0: off")
+ENUM("perceptual.network", perceptual.network, "vgg16", "vgg16|vgg19", R | KC_OPT_LATER,
+     "whose weights path.pretrain_vgg names")
+INTS("perceptual.layers", perceptual.layers, "[3, 8, 15, 22]", 1, 35, R | KC_OPT_LATER, NULL,
+     "numbers of the ReLUs whose features count, rising")
+REALS("perceptual.layer_weights", perceptual.layer_weights, "[]", 0, INFINITY, R | KC_OPT_LATER,
+      "of these layers; []: 1 each")
+ENUM("perceptual.criterion", perceptual.criterion, "l1", "l1|mse", R | KC_OPT_LATER,
+     "distance of features and of Gram matrices")
+
 TEXT("path.root", path.root, ".", 0, "folder of experiments/ and tb_logger/")
 TEXT("path.experiments_root", path.experiments_root, "~", 0,
      "folder of this run; ~: root/experiments/name")
@@ -152,6 +165,8 @@ TEXT("path.pretrain_key_net", path.pretrain_key_net,
      "colorization_release_v2-9b330a0b.pth in the same folder")
 TEXT("path.pretrain_flow", path.pretrain_flow,
      "experiments/pretrained_models/FlowNet2_checkpoint.pth.tar", R, "weights of FlowNet2")
+TEXT("path.pretrain_vgg", path.pretrain_vgg, "~", R | KC_OPT_LATER,
+     "weights of VGG16 or VGG19; ~: the perceptual losses are left out")
 BOOL("path.strict_load", path.strict_load, "true", 0,
      "refuse weights with missing or superfluous names")
 TEXT("path.resume_state", path.resume_state, "~", 0,

@@ -12,6 +12,7 @@
 #include "models/global.h"
 #include "models/hints.h"
 #include "models/siggraph17.h"
+#include "train/perceptual.h"
 #include "train/recipes.h"
 
 #include <math.h>
@@ -161,7 +162,7 @@ static int idc_build(struct kc_training *t)
 	kc_training_output(t, l, out.ab, t->ab, 1);
 	regression(t, out.ab);
 	KC_TRY(classification(t, &out));
-	if (!t->loss)
+	if (!t->loss && !kc_perceptual_wanted(c))
 		return KC_FAIL(KC_ECONFIG,
 			       "train: both weights of the losses are 0, nothing is learnt");
 	return 0;

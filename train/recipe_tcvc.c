@@ -5,6 +5,7 @@
 #include "losses/pixel.h"
 #include "losses/warp.h"
 #include "models/tcvc.h"
+#include "train/perceptual.h"
 #include "train/recipes.h"
 
 #include <stdio.h>
@@ -132,7 +133,7 @@ static int tcvc_build(struct kc_training *t)
 	}
 	if (c->classes.weight > 0)
 		KC_TRY(kc_training_classes(t, out.logits, truth, c->classes.weight));
-	if (!t->loss)
+	if (!t->loss && !kc_perceptual_wanted(c))
 		return KC_FAIL(KC_ECONFIG, "train: pixel_weight, srl_weight and class_weight are "
 			       "all 0, nothing is learnt");
 	return 0;

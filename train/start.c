@@ -1,5 +1,7 @@
 #include "train/start.h"
 
+#include "train/perceptual.h"
+
 #include "models/eccv16.h"
 #include "weights/formula.h"
 #include "weights/load.h"
@@ -53,10 +55,11 @@ static bool uses(const struct start *s, const char *prefix)
 	return false;
 }
 
-/* FlowNet 2.0's are in the authors' files alone, the class head in those trained with it. */
+/* FlowNet 2.0's are in the authors' files alone, the class head in those trained with it, VGG's in
+ * none. */
 static bool is_in(const struct kc_weights *w, const struct kc_param *p)
 {
-	static const char *const parts[] = {"flow.", "class_head."};
+	static const char *const parts[] = {"flow.", "class_head.", KC_VGG_PREFIX};
 
 	for (size_t i = 0; i < KC_COUNT(parts); i++)
 		if (begins_with(p->name, parts[i]))
@@ -123,12 +126,14 @@ static int load_from(const struct start *s, const struct kc_weights *w, const ch
 	size_t n;
 	int rc;
 
-	if (strcmp(prefix, "flow.")) {
+	if (strcmp(prefix, "flow.") && strcmp(prefix, KC_VGG_PREFIX)) {
 		KC_TRY(check_key_net(s, w));
 		KC_TRY(check_temperature(s, w));
 	}
 	/* Optical flow from elsewhere leaves the FlowNet 2.0 of a file of TCVC unused. */
-	if (s->c->path.strict_load)
+	if (!strcmp(prefix, KC_VGG_PREFIX))     /* its file has the classifier, too */
+		mode = KC_LOAD_COMPLETE;
+	else if (s->c->path.strict_load)
 		mode = !prefix[0] && flow && !uses(s, "flow.") ? KC_LOAD_COMPLETE : KC_LOAD_STRICT;
 	KC_TRY(destinations(s, w, prefix, &d, &n));
 	rc = kc_load_tensors(w, d, n, mode, &remarks);
@@ -190,7 +195,7 @@ static int fill_by_formula(const struct start *s, const char *prefix)
 }
 
 /*
- * A network that TCVC does not train: from its file, or filled without one.  The start weights,
+ * A network that is not trained: from its file, or filled without one.  The start weights,
  * which follow, may hold it as well.
  */
 static int start_frozen(const struct start *s, const char *prefix, const char *path,
@@ -198,7 +203,7 @@ static int start_frozen(const struct start *s, const char *prefix, const char *p
 {
 	if (!uses(s, prefix) || (s->model && kc_weights_has(s->model, prefix)))
 		return 0;
-	if (s->c->network.initial == KC_INITIAL_RANDOM)
+	if (s->c->network.initial == KC_INITIAL_RANDOM && strcmp(prefix, KC_VGG_PREFIX))
 		return say(s, kc_format("%s: random weights, as network_G.init says", what));
 	if (s->c->network.initial == KC_INITIAL_FORMULA) {
 		KC_TRY(fill_by_formula(s, prefix));
@@ -257,6 +262,7 @@ static int fill_all(const struct start *s)
 		KC_TRY(start_frozen(s, "flow.", c->path.pretrain_flow, "path.pretrain_flow",
 				    "FlowNet2"));
 	}
+	KC_TRY(start_frozen(s, KC_VGG_PREFIX, c->path.pretrain_vgg, "path.pretrain_vgg", "VGG"));
 	return s->model ? load_from(s, s->model, "", "start weights") : 0;
 }
 

@@ -1,4 +1,5 @@
 #include "train/adversary.h"
+#include "train/perceptual.h"
 
 #include "layers/ranks.h"
 
@@ -37,6 +38,12 @@ void kc_training_show(struct kc_training *t, const char *name, struct kc_tensor 
 {
 	KC_ASSERT(t->n_terms < KC_MAX_TERMS);
 	t->terms[t->n_terms++] = (struct kc_term){.name = name, .value = x};
+}
+
+void kc_training_remark(struct kc_training *t, const char *text)
+{
+	KC_ASSERT(t->n_remarks < KC_MAX_REMARKS);
+	t->remark[t->n_remarks++] = text;
 }
 
 void kc_training_output(struct kc_training *t, struct kc_tensor *l, struct kc_tensor *ab,
@@ -363,6 +370,7 @@ static int build(struct kc_training *t)
 	t->model = (struct kc_model){.g = t->graph, .params = t->params, .train = true,
 				      .ranks = t->ranks};
 	KC_TRY(t->recipe->build(t));
+	KC_TRY(kc_perceptual_build(t));
 	KC_TRY(kc_graph_status(t->graph));
 	KC_TRY(kc_params_alloc(t->params, moments, c->optimizer.ema_decay > 0));
 	set_generator(t);

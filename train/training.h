@@ -20,7 +20,7 @@
 #include "layers/optim.h"
 #include "train/config.h"
 
-enum { KC_MAX_TERMS = 24 };
+enum { KC_MAX_TERMS = 24, KC_MAX_REMARKS = 4 };
 
 struct kc_training;
 
@@ -98,7 +98,8 @@ struct kc_training {
 	struct kc_loader_pair *pairs;
 	int n_pairs;
 	double *factors;                /* of the 313 bins in the class loss; or NULL */
-	const char *remark;             /* of the recipe, for the log; or NULL */
+	const char *remark[KC_MAX_REMARKS];     /* for the log */
+	int n_remarks;
 
 	/* What the generator made and should have made, for the adversary. */
 	struct { struct kc_tensor *l, *ab, *truth; int frames; } output;
@@ -159,6 +160,9 @@ void kc_training_stats(const struct kc_training *, struct kc_plan_stats *);
 /* The recipe of a configuration; never NULL. */
 const struct kc_recipe *kc_recipe_of(const struct kc_config *);
 
+/* A line for the log: borrowed text. */
+void kc_training_remark(struct kc_training *, const char *text);
+
 /* For recipes: adds a named term; to the loss as well when weight is not 0. */
 void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *, double weight);
 /* Adds a value to the log alone. */
@@ -174,7 +178,7 @@ void kc_training_lab(struct kc_training *, struct kc_tensor **l, struct kc_tenso
 
 /*
  * For recipes: the factors [313] of kc_loss_rebalanced, from train.prior if that is given and
- * train.rebalance set; else all 1, and t->remark says so.  Errors of kc_prior_load.
+ * train.rebalance set; else all 1, and a remark says so.  Errors of kc_prior_load.
  */
 int kc_training_factors(struct kc_training *, struct kc_tensor **factors);
 
