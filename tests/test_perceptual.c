@@ -55,7 +55,7 @@ static void check_config(const char *bad, const char *message)
 
 static void test_config(void)
 {
-	check_config("perceptual.layers=[3, 4]", "perceptual.layers: 4 is not the number of a ReLU");
+	check_config("perceptual.layers=[3, 4]", "layers: 4 is not the number of a ReLU");
 	check_config("perceptual.layers=[8, 3]", "perceptual.layers: 3 is not");
 	check_config("perceptual.layer_weights=[1]", "1 weights for 4 layers");
 }

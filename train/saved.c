@@ -15,7 +15,8 @@ struct array {
 
 static bool is_saved(const struct kc_param *p)
 {
-	return strncmp(p->name, "flow.", 5) && strncmp(p->name, KC_VGG_PREFIX, strlen(KC_VGG_PREFIX));
+	return strncmp(p->name, "flow.", 5) &&
+	       strncmp(p->name, KC_VGG_PREFIX, strlen(KC_VGG_PREFIX));
 }
 
 static int describe(const struct kc_params *s, const struct array *a, struct kc_st_item *items,
