@@ -1,11 +1,12 @@
-/* bin/export: weights from any format that is read into another one; see usage below. */
+/* bin/export: weights from any format that is read into another one; see rows below. */
+#include "core/args.h"
 #include "eval/convert.h"
 #include "eval/export_onnx.h"
 #include "weights/h5.h"
 #include "weights/pth_write.h"
 #include "weights/seal.h"
 
-#include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -76,125 +77,76 @@ static const struct format {
 	{"onnx", ".onnx", save_onnx},
 };
 
-static void usage(FILE *f)
+static void put_formats(FILE *f)
 {
-	fputs("usage: export -m FILE -o FILE [options]\n"
-	      "       export --inspect FILE\n"
-	      "\n"
-	      "  -m FILE            weights in any format that is read\n"
-	      "  -o FILE            where they go\n"
-	      "  --format NAME      ",
-	      f);
 	for (size_t i = 0; i < KC_COUNT(formats); i++)
 		if (!i || strcmp(formats[i].name, formats[i - 1].name))
 			fprintf(f, "%s%s", i ? "|" : "", formats[i].name);
-	fputs("; else what the ending of -o says\n"
-	      "  --half             floating-point numbers as float16\n"
-	      "  --compress LEVEL   h5: 1 to 9, the smallest; default not at all\n"
-	      "  --size HxW         onnx: of flownet2's frames, and for --verify; default 256x256\n"
-	      "  --verify           onnx: compare with ONNX Runtime, which needs node and its\n"
-	      "                     package onnxruntime-node (NODE_PATH)\n"
-	      "  --network NAME     whose weights they must be, also as a part of TCVC's: ",
-	      f);
+}
+
+static void put_networks(FILE *f)
+{
 	for (const struct kc_network *n = kc_networks; n->name; n++)
 		fprintf(f, "%s%s", n == kc_networks ? "" : "|", n->name);
-	fputs("; else recognised\n"
-	      "  --mask-cent X      siggraph17, for files that do not tell: what training took\n"
-	      "                     off the mask of hints (0 for the published weights, 0.5 of\n"
-	      "                     colorization-pytorch); goes into the metadata\n"
-	      "  --loose            convert what there is, though it is not exactly a network's\n"
-	      "  --inspect FILE     list tensors, metadata, and what does not match which network\n"
-	      "  -h, --help         this\n",
-	      f);
 }
 
-static int bad_usage(const char *fmt, const char *what)
+static int take_share(void *obj, const char *text)
 {
-	fprintf(stderr, "export: ");
-	fprintf(stderr, fmt, what);
-	fprintf(stderr, "\n\n");
-	usage(stderr);
-	return EXIT_FAILED;
-}
-
-static bool parse_level(const char *text, int *level)
-{
-	*level = text[0] >= '1' && text[0] <= '9' && !text[1] ? text[0] - '0' : 0;
-	return *level > 0;
-}
-
-static bool is_share(const char *text)
-{
+	struct arguments *a = obj;
 	char *end;
 	double x = strtod(text, &end);
 
-	return end != text && !*end && x >= 0 && x <= 1;
+	a->mask_cent = text;
+	return end != text && !*end && x >= 0 && x <= 1
+		       ? 0
+		       : KC_FAIL(KC_EINVAL, "expected a number from 0 to 1");
 }
 
-static bool parse_size(const char *text, struct arguments *a)
+static int take_size(void *obj, const char *text)
 {
+	struct arguments *a = obj;
 	char *end;
 	long h = strtol(text, &end, 10), w = *end == 'x' ? strtol(end + 1, &end, 10) : 0;
 
 	if (*end || h < 8 || w < 8 || h > 8192 || w > 8192 || h % 8 || w % 8)
-		return false;
+		return KC_FAIL(KC_EINVAL, "expected HxW, multiples of 8");
 	a->height = (int)h;
 	a->width = (int)w;
-	return true;
-}
-
-static int parse(int argc, char **argv, struct arguments *a)
-{
-	enum { FORMAT = 256, HALF, NETWORK, LOOSE, INSPECT, COMPRESS, SIZE, VERIFY,
-	       MASK_CENT };
-	static const struct option longs[] = {
-		{"format", required_argument, NULL, FORMAT},
-		{"half", no_argument, NULL, HALF},
-		{"network", required_argument, NULL, NETWORK},
-		{"mask-cent", required_argument, NULL, MASK_CENT},
-		{"loose", no_argument, NULL, LOOSE},
-		{"inspect", required_argument, NULL, INSPECT},
-		{"compress", required_argument, NULL, COMPRESS},
-		{"size", required_argument, NULL, SIZE},
-		{"verify", no_argument, NULL, VERIFY},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	int c;
-
-	while ((c = getopt_long(argc, argv, "m:o:h", longs, NULL)) != -1)
-		switch (c) {
-		case 'm': a->input = optarg; break;
-		case 'o': a->output = optarg; break;
-		case FORMAT: a->format = optarg; break;
-		case HALF: a->half = true; break;
-		case NETWORK: a->network = optarg; break;
-		case LOOSE: a->loose = true; break;
-		case INSPECT: a->inspect = optarg; break;
-		case VERIFY: a->verify = true; break;
-		case MASK_CENT:
-			if (!is_share(optarg))
-				return bad_usage("--mask-cent: %s is not a number from 0 to 1",
-						 optarg);
-			a->mask_cent = optarg;
-			break;
-		case COMPRESS:
-			if (!parse_level(optarg, &a->level))
-				return bad_usage("--compress: %s is not 1 to 9", optarg);
-			break;
-		case SIZE:
-			if (!parse_size(optarg, a))
-				return bad_usage("--size: %s is not HxW, multiples of 8", optarg);
-			break;
-		case 'h': a->help = true; break;
-		default: usage(stderr); return EXIT_FAILED;
-		}
-	if (optind < argc)
-		return bad_usage("unexpected argument %s", argv[optind]);
-	if (!a->help && !a->inspect && (!a->input || !a->output))
-		return bad_usage("%s is missing", a->input ? "-o FILE" : "-m FILE");
 	return 0;
 }
+
+#define AT(member) .offset = offsetof(struct arguments, member)
+static const struct kc_arg rows[] = {
+	{'m', NULL, "FILE", KC_ARG_TEXT, AT(input), .help = "weights in any format that is read"},
+	{'o', NULL, "FILE", KC_ARG_TEXT, AT(output), .help = "where they go"},
+	{0, "format", "NAME", KC_ARG_TEXT, AT(format),
+	 .help = "of -o, else what its ending says: ", .more = put_formats},
+	{0, "half", NULL, KC_ARG_FLAG, AT(half), .help = "floating-point numbers as float16"},
+	{0, "compress", "LEVEL", KC_ARG_INT, AT(level), .min = 1, .max = 9,
+	 .help = "h5: 1 to 9, the smallest; default not at all"},
+	{0, "size", "HxW", KC_ARG_OTHER, .take = take_size,
+	 .help = "onnx: of flownet2's frames, and for --verify; default 256x256"},
+	{0, "verify", NULL, KC_ARG_FLAG, AT(verify),
+	 .help = "onnx: compare with ONNX Runtime, which needs node and its package\n"
+		 "onnxruntime-node (NODE_PATH)"},
+	{0, "network", "NAME", KC_ARG_TEXT, AT(network),
+	 .help = "whose weights they must be, also as a part of TCVC's; else\n"
+		 "recognised: ", .more = put_networks},
+	{0, "mask-cent", "X", KC_ARG_OTHER, .take = take_share,
+	 .help = "siggraph17, for files that do not tell: what training took off the\n"
+		 "mask of hints (0 for the published weights, 0.5 of\n"
+		 "colorization-pytorch); goes into the metadata"},
+	{0, "loose", NULL, KC_ARG_FLAG, AT(loose),
+	 .help = "convert what there is, though it is not exactly a network's"},
+	{0, "inspect", "FILE", KC_ARG_TEXT, AT(inspect),
+	 .help = "list tensors, metadata, whose names they have, and what does not\n"
+		 "match which network"},
+	{'h', "help", NULL, KC_ARG_FLAG, AT(help), .help = "this"},
+};
+
+static const struct kc_args args = {
+	"export -m FILE -o FILE [options]\nexport --inspect FILE", rows, KC_COUNT(rows), NULL,
+};
 
 static bool ends_with(const char *text, const char *end)
 {
@@ -265,26 +217,39 @@ static int run(const struct arguments *a, const struct format *f)
 	return rc;
 }
 
+/* What the options ask for together; *f is not set for --inspect. */
+static int check_arguments(const struct arguments *a, const struct format **f)
+{
+	if (a->inspect)
+		return 0;
+	if (!a->input || !a->output)
+		return KC_FAIL(KC_EINVAL, "%s is missing", a->input ? "-o FILE" : "-m FILE");
+	*f = find_format(a);
+	if (!*f && a->format)
+		return KC_FAIL(KC_EINVAL, "--format: %s is not known", a->format);
+	if (!*f)
+		return KC_FAIL(KC_EINVAL, "%s: say --format, its ending tells none", a->output);
+	if (a->verify && (*f)->save != save_onnx)
+		return KC_FAIL(KC_EINVAL, "--verify: %s is not run by others", (*f)->name);
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {.height = 256, .width = 256};
 	const struct format *f = NULL;
-	int status = parse(argc, argv, &a);
+	int rc = kc_args_read(&args, argc, argv, &a);
 
-	if (status)
-		return status;
-	if (a.help) {
-		usage(stdout);
+	if (rc >= 0 && a.help) {
+		kc_args_help(&args, stdout);
 		return 0;
 	}
-	if (!a.inspect) {
-		f = find_format(&a);
-		if (!f)
-			return a.format ? bad_usage("--format: %s is not known", a.format)
-					: bad_usage("%s: say --format, its ending tells none",
-						    a.output);
-		if (a.verify && f->save != save_onnx)
-			return bad_usage("--verify: %s is not run by others", f->name);
+	if (rc >= 0)
+		rc = check_arguments(&a, &f);
+	if (rc < 0) {
+		fprintf(stderr, "export: %s\n\n", kc_errmsg());
+		kc_args_help(&args, stderr);
+		return EXIT_FAILED;
 	}
 	if (run(&a, f) >= 0)
 		return 0;
