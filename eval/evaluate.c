@@ -1,8 +1,9 @@
-/* bin/evaluate: folders of results against the ground truth; see usage below. */
+/* bin/evaluate: folders of results against the ground truth; see rows below. */
+#include "core/args.h"
 #include "eval/report.h"
 #include "layers/cpu/cpu.h"
 
-#include <getopt.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,133 +17,67 @@ struct arguments {
 	const char *json, *page, *title, *notes;
 	const char *metrics[METRICS];
 	size_t n_metrics;
-	int strips, threads;
+	int interval, strips, threads;
 	bool help;
 };
 
-static void usage(FILE *f)
+static int take_results(void *obj, const char *text)
 {
-	fputs("usage: evaluate -t FOLDER -i NAME=FOLDER [-i NAME=FOLDER]... [options]\n"
-	      "\n"
-	      "  -t FOLDER        ground truth: folder of clips, or of one clip, or a pack file\n"
-	      "  -i NAME=FOLDER   results under the same names; NAME stands in the tables\n"
-	      "  --interval N     frames between anchors: figures of anchors and of the rest\n"
-	      "  -o FILE          write the figures as JSON\n"
-	      "  --report FILE    write an HTML page, complete in one file\n"
-	      "  --strips N       strips of frames in it (two per clip, at most 12)\n"
-	      "  --metrics FILE   metrics.jsonl of a training run: curves in the page; repeatable\n"
-	      "  --title TEXT     of the page\n"
-	      "  --notes FILE     plain text for its end: where the clips came from\n"
-	      "  -j N             threads (one per core)\n"
-	      "  -h, --help       this\n"
-	      "\n"
-	      "Prints PSNR (dB), CDC and colourfulness per clip and their means over clips, with\n"
-	      "rows for the ground truth's luma alone and for the ground truth itself.\n"
-	      "exit status: 0 done, 1 error\n",
-	      f);
-}
-
-static int bad_usage(const char *fmt, const char *what)
-{
-	fprintf(stderr, "evaluate: ");
-	fprintf(stderr, fmt, what);
-	fprintf(stderr, "\n\n");
-	usage(stderr);
-	return 1;
-}
-
-static bool number(const char *text, long low, long high, long *out)
-{
-	char *end;
-
-	*out = strtol(text, &end, 10);
-	return end != text && !*end && *out >= low && *out <= high;
-}
-
-static int add_results(struct arguments *a, const char *text)
-{
+	struct arguments *a = obj;
 	const char *equals = strchr(text, '=');
 	size_t n = a->compare.n_results;
 
 	if (!equals || equals == text || !equals[1])
-		return bad_usage("-i: expected NAME=FOLDER, got %s", text);
+		return KC_FAIL(KC_EINVAL, "expected NAME=FOLDER");
 	if (n == KC_COMPARE_RESULTS)
-		return bad_usage("-i: too many folders, at %s", text);
+		return KC_FAIL(KC_EINVAL, "expected at most %d folders", KC_COMPARE_RESULTS);
 	a->names[n] = kc_format("%.*s", (int)(equals - text), text);
 	if (!a->names[n])
-		return bad_usage("%s", kc_errmsg());
+		return KC_ENOMEM;
 	a->compare.result[n] = (struct kc_compare_result){a->names[n], equals + 1};
 	a->compare.n_results++;
 	return 0;
 }
 
-enum { INTERVAL = 256, REPORT, STRIPS, RUN, TITLE, NOTES };
-
-static int take_number(struct arguments *a, int option, const char *text)
+static int take_metrics(void *obj, const char *text)
 {
-	long x;
+	struct arguments *a = obj;
 
-	switch (option) {
-	case INTERVAL:
-		if (!number(text, 1, 1000, &x))
-			return bad_usage("--interval: expected a number from 1 to 1000, got %s",
-					 text);
-		a->compare.interval = x;
-		return 0;
-	case STRIPS:
-		if (!number(text, 0, 1000, &x))
-			return bad_usage("--strips: expected a number from 0 to 1000, got %s",
-					 text);
-		a->strips = (int)x;
-		return 0;
-	default:
-		if (!number(text, 1, 1024, &x))
-			return bad_usage("-j: expected a number of threads, got %s", text);
-		a->threads = (int)x;
-		return 0;
-	}
-}
-
-static int parse(int argc, char **argv, struct arguments *a)
-{
-	static const struct option longs[] = {
-		{"interval", required_argument, NULL, INTERVAL},
-		{"report", required_argument, NULL, REPORT},
-		{"strips", required_argument, NULL, STRIPS},
-		{"metrics", required_argument, NULL, RUN},
-		{"title", required_argument, NULL, TITLE},
-		{"notes", required_argument, NULL, NOTES},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	int c, status = 0;
-
-	while (!status && (c = getopt_long(argc, argv, "t:i:o:j:h", longs, NULL)) != -1)
-		switch (c) {
-		case 't': a->compare.truth = optarg; break;
-		case 'i': status = add_results(a, optarg); break;
-		case 'o': a->json = optarg; break;
-		case REPORT: a->page = optarg; break;
-		case TITLE: a->title = optarg; break;
-		case NOTES: a->notes = optarg; break;
-		case 'h': a->help = true; return 0;
-		case '?': usage(stderr); return 1;
-		case RUN:
-			if (a->n_metrics == METRICS)
-				return bad_usage("--metrics: too many files, at %s", optarg);
-			a->metrics[a->n_metrics++] = optarg;
-			break;
-		default: status = take_number(a, c, optarg);
-		}
-	if (status)
-		return status;
-	if (optind < argc)
-		return bad_usage("unexpected argument %s", argv[optind]);
-	if (!a->compare.truth || !a->compare.n_results)
-		return bad_usage("%s is missing",
-				 a->compare.truth ? "-i NAME=FOLDER" : "-t FOLDER");
+	if (a->n_metrics == METRICS)
+		return KC_FAIL(KC_EINVAL, "expected at most %d files", METRICS);
+	a->metrics[a->n_metrics++] = text;
 	return 0;
 }
+
+#define AT(member) .offset = offsetof(struct arguments, member)
+static const struct kc_arg rows[] = {
+	{'t', NULL, "FOLDER", KC_ARG_TEXT, AT(compare.truth),
+	 .help = "ground truth: folder of clips, or of one clip, or a pack file"},
+	{'i', NULL, "NAME=FOLDER", KC_ARG_OTHER, .take = take_results,
+	 .help = "results under the same names; NAME stands in the tables"},
+	{0, "interval", "N", KC_ARG_INT, AT(interval), .min = 1, .max = 1000,
+	 .help = "frames between anchors: figures of anchors and of the rest"},
+	{'o', NULL, "FILE", KC_ARG_TEXT, AT(json), .help = "write the figures as JSON"},
+	{0, "report", "FILE", KC_ARG_TEXT, AT(page),
+	 .help = "write an HTML page, complete in one file"},
+	{0, "strips", "N", KC_ARG_INT, AT(strips), .min = 0, .max = 1000,
+	 .help = "strips of frames in it (two per clip, at most 12)"},
+	{0, "metrics", "FILE", KC_ARG_OTHER, .take = take_metrics,
+	 .help = "metrics.jsonl of a training run: curves in the page; repeatable"},
+	{0, "title", "TEXT", KC_ARG_TEXT, AT(title), .help = "of the page"},
+	{0, "notes", "FILE", KC_ARG_TEXT, AT(notes),
+	 .help = "plain text for its end: where the clips came from"},
+	{'j', NULL, "N", KC_ARG_INT, AT(threads), .min = 1, .max = 1024,
+	 .help = "threads (one per core)"},
+	{'h', "help", NULL, KC_ARG_FLAG, AT(help), .help = "this"},
+};
+
+static const struct kc_args args = {
+	"evaluate -t FOLDER -i NAME=FOLDER [-i NAME=FOLDER]... [options]", rows, KC_COUNT(rows),
+	"Prints PSNR (dB), CDC and colourfulness per clip and their means over clips, with\n"
+	"rows for the ground truth's luma alone and for the ground truth itself.\n"
+	"exit status: 0 done, 1 error",
+};
 
 static void show_progress(void *own, size_t clip, const struct kc_dataset *truth)
 {
@@ -194,6 +129,7 @@ static int evaluate(struct arguments *a)
 	int rc = kc_device_cpu(&d, a->threads);
 
 	a->compare.progress = show_progress;
+	a->compare.interval = a->interval;
 	if (!rc)
 		rc = kc_compare_open(&c, &a->compare, &d);
 	if (isatty(2))
@@ -211,15 +147,30 @@ static int evaluate(struct arguments *a)
 	return rc < 0;
 }
 
+static int check_arguments(const struct arguments *a)
+{
+	if (a->help || (a->compare.truth && a->compare.n_results))
+		return 0;
+	return KC_FAIL(KC_EINVAL, "%s is missing",
+		       a->compare.truth ? "-i NAME=FOLDER" : "-t FOLDER");
+}
+
 int main(int argc, char **argv)
 {
 	struct arguments a = {.title = "Video colorization", .strips = -1};
-	int status = parse(argc, argv, &a);
+	int rc = kc_args_read(&args, argc, argv, &a), status = 1;
 
-	if (!status && a.help)
-		usage(stdout);
-	else if (!status)
+	if (rc >= 0)
+		rc = check_arguments(&a);
+	if (rc < 0) {
+		fprintf(stderr, "evaluate: %s\n\n", kc_errmsg());
+		kc_args_help(&args, stderr);
+	} else if (a.help) {
+		kc_args_help(&args, stdout);
+		status = 0;
+	} else {
 		status = evaluate(&a);
+	}
 	for (size_t i = 0; i < a.compare.n_results; i++)
 		free(a.names[i]);
 	return status;
