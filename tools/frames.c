@@ -1,129 +1,60 @@
-/* bin/frames: the frames of a video file as a folder of images; see usage below. */
+/* bin/frames: the frames of a video file as a folder of images; see rows below. */
+#include "core/args.h"
 #include "core/file.h"
 #include "data/resize.h"
 #include "data/video.h"
 
-#include <getopt.h>
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
+
+enum { LARGEST = 1 << 14, MOST = 1 << 30 };      /* pixels, frames */
 
 struct arguments {
 	const char *input, *output, *format;
 	int width, height, fit;         /* 0: the video's own */
-	long start, count, every;
+	int start, count, every;
 	bool help;
 };
 
-static void usage(FILE *f)
+static int take_size(void *obj, const char *text)
 {
-	fputs("usage: frames -i VIDEO -o FOLDER [options]\n"
-	      "\n"
-	      "  -i VIDEO      any file that FFmpeg's libraries read\n"
-	      "  -o FOLDER     gets 00000.png, 00001.png, ...\n"
-	      "  --size WxH    resize (aspect is not kept)\n"
-	      "  --fit N       resize so that the longer side is at most N\n"
-	      "  --start K     leave out the first K frames\n"
-	      "  --every K     take every K-th frame (1)\n"
-	      "  --count N     take at most N frames\n"
-	      "  --format png|jpg\n"
-	      "  -h, --help    this\n"
-	      "\n"
-	      "Prints the number of frames written.  exit status: 0 done, 1 error\n", f);
-}
-
-static int bad_usage(const char *fmt, const char *what)
-{
-	fprintf(stderr, "frames: ");
-	fprintf(stderr, fmt, what);
-	fprintf(stderr, "\n\n");
-	usage(stderr);
-	return 1;
-}
-
-static bool number(const char *text, long low, long *out)
-{
-	char *end;
-
-	*out = strtol(text, &end, 10);
-	return end != text && !*end && *out >= low && *out <= 1L << 30;
-}
-
-static bool size(const char *text, struct arguments *a)
-{
+	struct arguments *a = obj;
 	char *end;
 	long w = strtol(text, &end, 10), h = *end == 'x' ? strtol(end + 1, &end, 10) : 0;
 
+	if (*end || w < 1 || h < 1 || w > LARGEST || h > LARGEST)
+		return KC_FAIL(KC_EINVAL, "expected WxH");
 	a->width = (int)w;
 	a->height = (int)h;
-	return !*end && w > 0 && h > 0 && w <= 1 << 14 && h <= 1 << 14;
-}
-
-enum { SIZE = 256, FIT, START, EVERY, COUNT, FORMAT };
-
-static int take_value(struct arguments *a, int option, const char *text)
-{
-	long fit;
-
-	switch (option) {
-	case SIZE: return size(text, a) ? 0 : bad_usage("--size: expected WxH, got %s", text);
-	case FIT:
-		if (!number(text, 1, &fit) || fit > 1 << 14)
-			return bad_usage("--fit: expected a number of pixels, got %s", text);
-		a->fit = (int)fit;
-		return 0;
-	case START:
-		return number(text, 0, &a->start)
-			       ? 0
-			       : bad_usage("--start: expected a number, got %s", text);
-	case EVERY:
-		return number(text, 1, &a->every)
-			       ? 0
-			       : bad_usage("--every: expected a number, got %s", text);
-	case COUNT:
-		return number(text, 1, &a->count)
-			       ? 0
-			       : bad_usage("--count: expected a number, got %s", text);
-	default:
-		a->format = text;
-		return !strcmp(text, "png") || !strcmp(text, "jpg") ? 0
-			: bad_usage("--format: expected png or jpg, got %s", text);
-	}
-}
-
-static int parse(int argc, char **argv, struct arguments *a)
-{
-	static const struct option longs[] = {
-		{"size", required_argument, NULL, SIZE},
-		{"fit", required_argument, NULL, FIT},
-		{"start", required_argument, NULL, START},
-		{"every", required_argument, NULL, EVERY},
-		{"count", required_argument, NULL, COUNT},
-		{"format", required_argument, NULL, FORMAT},
-		{"help", no_argument, NULL, 'h'},
-		{0},
-	};
-	int c, status;
-
-	while ((c = getopt_long(argc, argv, "i:o:h", longs, NULL)) != -1)
-		switch (c) {
-		case 'i': a->input = optarg; break;
-		case 'o': a->output = optarg; break;
-		case 'h': a->help = true; return 0;
-		case '?': usage(stderr); return 1;
-		default:
-			status = take_value(a, c, optarg);
-			if (status)
-				return status;
-		}
-	if (optind < argc)
-		return bad_usage("unexpected argument %s", argv[optind]);
-	if (!a->input || !a->output)
-		return bad_usage("%s is missing", a->input ? "-o FOLDER" : "-i VIDEO");
 	return 0;
 }
+
+#define AT(member) .offset = offsetof(struct arguments, member)
+static const struct kc_arg rows[] = {
+	{'i', NULL, "VIDEO", KC_ARG_TEXT, AT(input),
+	 .help = "any file that FFmpeg's libraries read"},
+	{'o', NULL, "FOLDER", KC_ARG_TEXT, AT(output), .help = "gets 00000.png, 00001.png, ..."},
+	{0, "size", "WxH", KC_ARG_OTHER, .take = take_size, .help = "resize (aspect is not kept)"},
+	{0, "fit", "N", KC_ARG_INT, AT(fit), .min = 1, .max = LARGEST,
+	 .help = "resize so that the longer side is at most N"},
+	{0, "start", "K", KC_ARG_INT, AT(start), .max = MOST,
+	 .help = "leave out the first K frames"},
+	{0, "every", "K", KC_ARG_INT, AT(every), .min = 1, .max = MOST,
+	 .help = "take every K-th frame (1)"},
+	{0, "count", "N", KC_ARG_INT, AT(count), .min = 1, .max = MOST,
+	 .help = "take at most N frames"},
+	{0, "format", "png|jpg", KC_ARG_TEXT, AT(format), .choices = "png|jpg",
+	 .help = "of the frames (png)"},
+	{'h', "help", NULL, KC_ARG_FLAG, AT(help), .help = "this"},
+};
+
+static const struct kc_args args = {
+	"frames -i VIDEO -o FOLDER [options]", rows, KC_COUNT(rows),
+	"Prints the number of frames written.  exit status: 0 done, 1 error",
+};
 
 static void result_size(const struct arguments *a, const struct kc_image *in, int *w, int *h)
 {
@@ -195,13 +126,18 @@ static int frames(const struct arguments *a)
 int main(int argc, char **argv)
 {
 	struct arguments a = {.format = "png", .every = 1};
-	int status = parse(argc, argv, &a);
+	int rc = kc_args_read(&args, argc, argv, &a);
 
-	if (status)
-		return status;
-	if (a.help) {
-		usage(stdout);
+	if (rc >= 0 && a.help) {
+		kc_args_help(&args, stdout);
 		return 0;
+	}
+	if (rc >= 0 && (!a.input || !a.output))
+		rc = KC_FAIL(KC_EINVAL, "%s is missing", a.input ? "-o FOLDER" : "-i VIDEO");
+	if (rc < 0) {
+		fprintf(stderr, "frames: %s\n\n", kc_errmsg());
+		kc_args_help(&args, stderr);
+		return 1;
 	}
 	return frames(&a);
 }
