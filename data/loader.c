@@ -7,6 +7,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 /* What one thread needs to make a sample. */
 struct scratch {
@@ -486,6 +487,35 @@ static void make_batch(struct kc_loader *l)
 	}
 	if (!l->failed)
 		l->left[place] = 0;
+}
+
+/* A point in time that far ahead, for pthread_cond_timedwait. */
+static struct timespec time_in(double seconds)
+{
+	struct timespec t;
+	int64_t ns;
+
+	clock_gettime(CLOCK_REALTIME, &t);
+	ns = t.tv_nsec + (int64_t)(seconds * 1e9);
+	t.tv_sec += (time_t)(ns / 1000000000);
+	t.tv_nsec = ns % 1000000000;
+	return t;
+}
+
+bool kc_loader_wait(struct kc_loader *l, double seconds)
+{
+	int place = (int)(l->taken % l->sampler.opts.depth), rc = 0;
+	const struct timespec end = time_in(seconds);
+	double start = kc_now();
+	bool ready;
+
+	pthread_mutex_lock(&l->lock);
+	while (l->n_workers && l->left[place] > 0 && !l->failed && !rc)
+		rc = pthread_cond_timedwait(&l->ready, &l->lock, &end);
+	ready = !l->n_workers || l->left[place] == 0 || l->failed;
+	l->waited += kc_now() - start;
+	pthread_mutex_unlock(&l->lock);
+	return ready;
 }
 
 int kc_loader_get(struct kc_loader *l, const struct kc_batch **out)

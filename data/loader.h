@@ -111,6 +111,12 @@ int kc_loader_get(struct kc_loader *, const struct kc_batch **);
 
 enum { KC_LOADER_REDRAWS = 64 };
 
+/*
+ * Waits for at most so many seconds until kc_loader_get would not have to; whether that is so.
+ * Without workers it is: the work is done there.
+ */
+bool kc_loader_wait(struct kc_loader *, double seconds);
+
 /* Gives batches back in the order in which they came.  At most `depth` may be held. */
 void kc_loader_release(struct kc_loader *, const struct kc_batch *);
 

@@ -360,7 +360,11 @@ static void test_single(void)
 	for (o.resize = 0; o.resize <= 28; o.resize += 28) {
 		if (!KC_CHECK_OK(kc_loader_open(d, &o, 0, &l)))
 			continue;
-		for (int k = 0; k < 10 && KC_CHECK_OK(kc_loader_get(l, &b)); k++) {
+		for (int k = 0; k < 10; k++) {
+			while (!kc_loader_wait(l, 0.01))
+				;
+			if (!KC_CHECK_OK(kc_loader_get(l, &b)))
+				break;
 			KC_CHECK(b->window == 1 && b->height == 24 && b->width == 24 && !b->flows);
 			for (int i = 0; i < 3 && o.resize; i++)
 				KC_CHECK(b->samples[i].x <= 4 && b->samples[i].y <= 4);

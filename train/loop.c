@@ -202,7 +202,8 @@ static int save(struct kc_run *r)
 		rc = write_checkpoint(r);
 	if (!r->ranks->failed)
 		rc = kc_ranks_agree(r->ranks, rc);
-	r->save_failed = rc < 0;
+	/* A rank that went meanwhile is no reason not to try again at the end. */
+	r->save_failed = rc < 0 && !r->ranks->failed;
 	if (rc < 0)
 		return kc_cause(rc, "checkpoint of iteration %lld", (long long)r->progress.iter);
 	r->saved_iter = r->progress.iter;
@@ -333,9 +334,10 @@ static int after_step(struct kc_run *r, double seconds, double waited)
 	int64_t iter = r->progress.iter;
 	bool line = divides(r->config->logger.print_freq, iter);
 
+	/* At once: the step is saved also when another rank fails now. */
+	KC_TRY(log_step(r, seconds, waited, line));
 	if (line)
 		KC_TRY(kc_run_gather_lines(r));
-	KC_TRY(log_step(r, seconds, waited, line));
 	if (!r->training.finite)
 		KC_TRY(on_non_finite(r));
 	if (r->progress.iter != iter) /* rolled back */

@@ -29,7 +29,8 @@ BOOL("save_img", save_images, "true", 0, "write the frames of validations to val
 BOOL("deterministic", deterministic, "true", R, "fixed orders of summation: same bits every time")
 ENUM("precision", precision, "float32", "float32|bf16|auto", R,
      "of convolutions and products; auto: bf16 where the hardware is fast at it")
-INT("threads", threads, "0", 0, 1024, R, NULL, "threads of the CPU; 0: one per core")
+INT("threads", threads, "0", 0, 1024, R, NULL,
+    "threads of the CPU, of each process; 0: one per core, which processes share")
 ENUM("flow", flow, "flownet2", "flownet2|dis|pack", R,
      "optical flow: the network, the classical method, or fields stored in the pack file")
 TEXT("device", device, "cpu", 0, "cpu, cuda or cuda:N; --device is the same")

@@ -5,9 +5,11 @@
 #include "train/ranks.h"
 
 #include <malloc.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 size_t kc_process_bytes(const char *field)
 {
@@ -61,11 +63,26 @@ static int prepare_samples(struct kc_run *r)
 /* Blocks from this size on go back to the system when they are freed. */
 enum { LARGE_BLOCK = 4 << 20 };
 
+/*
+ * Ranks of one machine share its cores, unless the launcher has given each its own: then it may
+ * not use all of them.
+ */
+static int threads_of(const struct kc_run *r)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	cpu_set_t usable;
+
+	if (r->config->threads || r->ranks->local_size == 1 ||
+	    sched_getaffinity(0, sizeof usable, &usable) < 0 || CPU_COUNT(&usable) < online)
+		return (int)r->config->threads;
+	return (int)KC_MAX(online / r->ranks->local_size, 1);
+}
+
 static int open_device(struct kc_run *r)
 {
 	const struct kc_config *c = r->config;
 	const struct kc_device_choice choice = {.name = c->device,
-						.threads = (int)c->threads,
+						.threads = threads_of(r),
 						.tf32 = c->tf32,
 						.no_record = !c->cuda_graph,
 						.no_autotune = !c->autotune};
@@ -296,6 +313,9 @@ static int next_batch(void *own, const struct kc_batch **out)
 	if (r->held)
 		kc_loader_release(r->loader, r->held);
 	r->held = NULL;
+	/* Data may be long in coming: the failure of another rank is seen meanwhile. */
+	while (r->ranks->size > 1 && !kc_loader_wait(r->loader, 0.2))
+		KC_TRY(kc_ranks_poll(r->ranks));
 	KC_TRY(kc_loader_get(r->loader, &r->held));
 	r->progress.cursor = r->held->index + 1;
 	r->progress.epoch = r->held->epoch;

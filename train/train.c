@@ -8,6 +8,7 @@
 #include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 enum { MAX_SET = 256 };
 
@@ -36,6 +37,9 @@ static void usage(FILE *f)
 	      "  --list-devices   print the devices, and why others cannot be used\n"
 	      "  -v               print what the passes of the plan did\n"
 	      "  -h, --help       this, and every key of the configuration\n"
+	      "\n"
+	      "Several processes, started by mpirun, srun or torchrun, train together "
+	      "(docs/ranks.md).\n"
 	      "\n"
 	      "exit status: 0 done, 1 error, 2 stopped by SIGTERM or SIGUSR1 (saved, start again "
 	      "with\n"
@@ -144,12 +148,20 @@ static void print_failure(const struct kc_run *r, const struct kc_ranks *ranks)
 		fprintf(stderr, "train: %s\n", kc_errmsg());
 }
 
+/* Another rank has failed: nothing is waited for, not even data that are still being read. */
+static void end_at_once(void)
+{
+	fflush(NULL);
+	_exit(KC_EXIT_FAILED);
+}
+
 static int train(struct arguments *a)
 {
 	struct kc_config c = {0};
 	struct kc_run r = {0};
 	struct kc_ranks ranks;
 	int rc = kc_ranks_open(&ranks);
+	bool failed;
 
 	a->run.ranks = &ranks;
 	if (!rc)
@@ -160,7 +172,10 @@ static int train(struct arguments *a)
 		rc = work(a, &r);
 	if (rc < 0)
 		print_failure(&r, &ranks);
+	failed = ranks.failed;
 	kc_ranks_close(&ranks, rc == KC_ESTOP ? 0 : rc);
+	if (failed)
+		end_at_once();
 	kc_run_close(&r);
 	kc_config_release(&c);
 	if (rc == KC_ESTOP)
