@@ -177,6 +177,7 @@ check: lint cuda-gate
 		$(FOLDERS)
 	$(MAKE) test
 	sh tests/resume.sh
+	sh tests/ranks.sh
 	sh tests/onnx.sh $(BIN)/onnx_case
 	sh tests/memory.sh
 	sh tests/h5py.sh

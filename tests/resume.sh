@@ -47,30 +47,8 @@ wait_ms()
 	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
 }
 
-# ---- three clips of a moving texture, as PNM ----
-
-frame()
-{
-	echo "P3 40 36 255"
-	y=0
-	while [ $y -lt 36 ]; do
-		x=0
-		while [ $x -lt 40 ]; do
-			u=$((x + $2))
-			echo "$(((u * u / 3 + y * 5 * $1) % 256)) $(((u * 9 + y * y / 4) % 256))" \
-				"$(((u * y / 2 + 40 * $1) % 256))"
-			x=$((x + 1))
-		done
-		y=$((y + 1))
-	done
-}
-
-for clip in 1 2 3; do
-	mkdir -p "$work/clips/$clip"
-	for f in 0 1 2 3 4; do
-		frame $clip $f >"$work/clips/$clip/$f.ppm"
-	done
-done
+. "$(dirname "$0")/clips.sh"
+make_clips "$work/clips"
 
 # config NAME: the same run under a folder of its own, with the lines of $more.
 more='' steps=160
