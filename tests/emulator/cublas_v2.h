@@ -21,8 +21,8 @@ const char *cublasGetStatusString(cublasStatus_t);
 cublasStatus_t cublasGemmStridedBatchedEx_64(
 	cublasHandle_t, cublasOperation_t, cublasOperation_t, int64_t m, int64_t n, int64_t k,
 	const void *alpha, const void *a, cudaDataType_t, int64_t lda, long long int stride_a,
-	const void *b, cudaDataType_t, int64_t ldb, long long int stride_b, const void *beta, void *c,
-	cudaDataType_t, int64_t ldc, long long int stride_c, int64_t batch, cublasComputeType_t,
-	cublasGemmAlgo_t);
+	const void *b, cudaDataType_t, int64_t ldb, long long int stride_b, const void *beta,
+	void *c, cudaDataType_t, int64_t ldc, long long int stride_c, int64_t batch,
+	cublasComputeType_t, cublasGemmAlgo_t);
 
 #endif
