@@ -26,8 +26,8 @@
 
 /* Harmless calls; what else a library may try fails with EPERM. */
 static const unsigned harmless[] = {
-	SYS_read, SYS_pread64, SYS_readv, SYS_close, SYS_lseek, SYS_fstat, SYS_newfstatat, SYS_statx,
-	SYS_flock, SYS_getcwd, SYS_readlinkat, SYS_faccessat, SYS_brk, SYS_munmap,
+	SYS_read, SYS_pread64, SYS_readv, SYS_close, SYS_lseek, SYS_fstat, SYS_newfstatat,
+	SYS_statx, SYS_flock, SYS_getcwd, SYS_readlinkat, SYS_faccessat, SYS_brk, SYS_munmap,
 	SYS_mremap, SYS_madvise, SYS_futex, SYS_getrandom, SYS_clock_gettime, SYS_gettimeofday,
 	SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_uname, SYS_sysinfo,
 	SYS_sched_getaffinity, SYS_sched_yield, SYS_rt_sigaction, SYS_rt_sigprocmask,
