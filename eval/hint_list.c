@@ -233,17 +233,31 @@ static int take_lines(struct kc_hint_list *l, char *text, size_t size)
 	return 0;
 }
 
+int kc_hint_list_parse(struct kc_hint_list *l, const char *name, const char *text, size_t size)
+{
+	char *copy = kc_calloc(size + 1, 1);
+	int rc;
+
+	l->path = copy ? kc_strdup(name) : NULL;
+	if (!l->path) {
+		free(copy);
+		return KC_ENOMEM;
+	}
+	if (size)
+		memcpy(copy, text, size);
+	rc = take_lines(l, copy, size);
+	free(copy);
+	return rc;
+}
+
 int kc_hint_list_load(struct kc_hint_list *l, const char *path)
 {
 	char *text;
 	size_t size;
 	int rc;
 
-	l->path = kc_strdup(path);
-	if (!l->path)
-		return KC_ENOMEM;
 	KC_TRY(kc_file_read(path, LARGEST_FILE, &text, &size));
-	rc = take_lines(l, text, size);
+	rc = kc_hint_list_parse(l, path, text, size);
 	free(text);
 	return rc;
 }

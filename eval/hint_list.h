@@ -34,6 +34,8 @@ struct kc_hint_list {
 
 /* Start from a zeroed struct; release it whatever load returns. */
 int kc_hint_list_load(struct kc_hint_list *, const char *path);
+/* The same from memory; name stands for the file in messages. */
+int kc_hint_list_parse(struct kc_hint_list *, const char *name, const char *text, size_t size);
 void kc_hint_list_release(struct kc_hint_list *);
 
 struct kc_hint_clip {

@@ -151,6 +151,33 @@ static void test_draw(void)
 	kc_hint_list_release(&l);
 }
 
+/* Refused or read, and drawn. */
+static void test_corpus(void)
+{
+	const char *folder = kc_test_fixture("fuzz/corpus/hints");
+	float hint[2 * SIZE * SIZE] = {0}, mask[SIZE * SIZE] = {0};
+	struct kc_names names;
+	int read = 0;
+
+	if (!KC_CHECK_OK(kc_dir_list(folder, NULL, KC_ORDER_BYTES, &names)))
+		return;
+	for (size_t i = 0; i < names.n; i++) {
+		char *path = kc_format("%s/%s", folder, names.v[i]);
+		struct kc_hint_list l = {0};
+
+		if (kc_hint_list_load(&l, path) >= 0) {
+			kc_hint_list_draw(&l, 4, 32, 64, SIZE, hint, mask);
+			read++;
+		} else {
+			KC_CHECK(strstr(kc_errmsg(), names.v[i]));
+		}
+		kc_hint_list_release(&l);
+		free(path);
+	}
+	KC_CHECK(read > 0 && names.n >= 10);
+	kc_names_free(&names);
+}
+
 /* ---- what hints change ---- */
 
 enum { FRAMES = 5, WIDTH = 40, HEIGHT = 24, BYTES = WIDTH * HEIGHT * 3, NET = 32 };
@@ -456,6 +483,7 @@ const struct kc_test kc_tests_hints[] = {
 	{"mistakes are named with file and line", test_mistakes},
 	{"frames, anchors and places are checked", test_clip},
 	{"disks on the networks' pixels", test_draw},
+	{"inputs from fuzzing", test_corpus},
 	{"hints change their frame, and what follows from an anchor", test_changes},
 	{"global hints reach the network", test_global},
 	{"suggestions at a pixel", test_suggestions},
