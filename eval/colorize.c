@@ -4,6 +4,7 @@
 #include "data/dis.h"
 #include "eval/guide.h"
 #include "eval/model.h"
+#include "eval/results.h"
 #include "layers/cpu/cpu.h"
 #include "layers/devices.h"
 
@@ -272,6 +273,7 @@ struct work {
 
 	const struct kc_clip *clip;
 	size_t clip_number;
+	struct kc_results results;
 	char *folder;                   /* of its results */
 	struct kc_image image;
 	int64_t reported;               /* frames up to this one have been complained about */
@@ -359,19 +361,6 @@ static int find_flows(void *own, const uint8_t *grey, int size, const struct kc_
 		      : 0;
 }
 
-/* "FOLDER/00012.png": the frame's own name with another ending. */
-static char *result_path(const struct work *w, const char *folder, int64_t frame)
-{
-	const char *name, *dot;
-
-	if (w->clip->pack)
-		return kc_format("%s/%05lld.png", folder, (long long)frame);
-	name = w->clip->files.v[frame];
-	dot = strrchr(name, '.');
-	return kc_format("%s/%.*s.png", folder, (int)(dot ? dot - name : (long)strlen(name)),
-			 name);
-}
-
 static void show_progress(struct work *w, int64_t frame)
 {
 	double now = kc_now(), rate = (double)w->done / (now - w->started);
@@ -387,23 +376,11 @@ static void show_progress(struct work *w, int64_t frame)
 		terminal && !last ? "" : "\n");
 }
 
-static int write_picture(const struct work *w, const char *folder, int64_t frame,
-			 const struct kc_picture *p)
-{
-	const struct kc_image image = {
-		.width = p->width, .height = p->height, .rgb = (uint8_t *)p->rgb};
-	char *path = result_path(w, folder, frame);
-	int rc = path ? kc_image_write(path, &image, 0) : KC_ENOMEM;
-
-	free(path);
-	return rc;
-}
-
 static int write_frame(void *own, int64_t frame, const struct kc_picture *p)
 {
 	struct work *w = own;
 
-	KC_TRY(write_picture(w, w->folder, frame, p));
+	KC_TRY(kc_results_write(&w->results, w->folder, frame, p));
 	w->done++;
 	show_progress(w, frame);
 	return stop_signal ? KC_FAIL(KC_ESTOP, "stopped after frame %lld of clip %s",
@@ -418,39 +395,6 @@ static int draw_hints(void *own, int64_t frame, int size, float *hint, float *ma
 	return kc_guide_draw(&w->a->guide, w->clip, frame, size, hint, mask);
 }
 
-static bool same_folder(const char *a, const char *b)
-{
-	char *x = realpath(a, NULL), *y = realpath(b, NULL);
-	bool same = x && y && !strcmp(x, y);
-
-	free(x);
-	free(y);
-	return same;
-}
-
-/* A single folder of frames gives a single folder of results. */
-static char *result_folder(const struct work *w, const char *suffix)
-{
-	bool single =
-		w->data->n == 1 && !w->data->pack && same_folder(w->clip->path, w->data->path);
-	size_t length = strlen(w->a->output);
-
-	while (length > 1 && w->a->output[length - 1] == '/')
-		length--;
-	return kc_format("%.*s%s%s%s", (int)length, w->a->output, suffix, single ? "" : "/",
-			 single ? "" : w->clip->name);
-}
-
-static int make_folder(const struct work *w, const char *folder)
-{
-	KC_TRY(kc_dir_make(folder));
-	if (w->clip->path && same_folder(w->clip->path, folder))
-		return KC_FAIL(KC_ECONFIG,
-			       "-o %s: the frames of %s are in %s; take another folder",
-			       w->a->output, w->clip->name, folder);
-	return 0;
-}
-
 /* In a folder of its own beside that of the results, whose frames have the same names. */
 static int write_extra(void *own, int64_t frame, int which, const struct kc_picture *p)
 {
@@ -460,10 +404,10 @@ static int write_extra(void *own, int64_t frame, int which, const struct kc_pict
 
 	if (which != KC_CONFIDENCE)
 		snprintf(suffix, sizeof suffix, "-alternative%d", which + 1);
-	folder = result_folder(w, suffix);
-	rc = folder ? make_folder(w, folder) : KC_ENOMEM;
+	folder = kc_results_folder(&w->results, suffix);
+	rc = folder ? kc_results_make(&w->results, folder) : KC_ENOMEM;
 	if (!rc)
-		rc = write_picture(w, folder, frame, p);
+		rc = kc_results_write(&w->results, folder, frame, p);
 	free(folder);
 	return rc;
 }
@@ -487,7 +431,7 @@ static int colorize_clip(struct work *w)
 	struct kc_colorizer_count count = {0};
 	int rc;
 
-	KC_TRY(make_folder(w, w->folder));
+	KC_TRY(kc_results_make(&w->results, w->folder));
 	w->reported = -1;
 	rc = kc_colorizer_run(w->colorizer, &clip, &count);
 	w->damaged += count.damaged;
@@ -510,7 +454,8 @@ static int colorize_all(struct work *w)
 
 		w->clip = &w->data->clip[i];
 		w->clip_number = i;
-		w->folder = result_folder(w, "");
+		w->results = (struct kc_results){w->a->output, w->data, w->clip};
+		w->folder = kc_results_folder(&w->results, "");
 		rc = w->folder ? colorize_clip(w) : KC_ENOMEM;
 		free(w->folder);
 		KC_TRY(rc);
