@@ -46,6 +46,13 @@ static void check_rows(const struct op_row *row)
 	}
 }
 
+static double noise(uint64_t i)
+{
+	i = (i + 1) * 0x9e3779b97f4a7c15u;
+	i = (i ^ i >> 30) * 0xbf58476d1ce4e5b9u;
+	return (float)((double)(i >> 40) / 8388608.0 - 1);
+}
+
 /* ---- chains: N = n, c, h, w ---- */
 
 /* Operands as large as the result, of one image, one row, one channel, one number. */
@@ -86,6 +93,17 @@ static void many_values(struct op_build *b)
 	op_give(b, y);
 }
 
+/* Operands that are no real numbers. */
+static void of_integers(struct op_build *b)
+{
+	struct kc_tensor *x = op_integers(b, 256, KC_TYPE(KC_U8, N[0], N[1], N[2], N[3]));
+	struct kc_tensor *i = op_integers(b, 9, KC_TYPE(KC_I32, N[0], N[1], N[2], N[3]));
+	struct kc_tensor *y = op_real(b, -1, 1, REAL(N[0], N[1], N[2], N[3]));
+
+	op_give(b, kc_pw3(b->g, KC_PW_fma, 0, 0, y, kc_pw1(b->g, KC_PW_affine, 1. / 255, 0, x),
+			  kc_pw1(b->g, KC_PW_affine, 0.1, 0, i)));
+}
+
 static const struct op_row chains[] = {
 	{"fma", "packs of channels", repeated, {2, 16, 5, 3}, 0},
 	{"fma", "odd channels", repeated, {2, 11, 5, 3}, 0},
@@ -93,6 +111,8 @@ static const struct op_row chains[] = {
 	{"fma", "wide", repeated, {1, 136, 3, 7}, 0},
 	{"tanh", "aligned slices", into_slices, {2, 8, 5, 3}, 0},
 	{"tanh", "odd slices", into_slices, {1, 5, 6, 7}, 0},
+	{"fma", "integers", of_integers, {2, 8, 3, 5}, 0},
+	{"fma", "integers, odd", of_integers, {2, 3, 3, 5}, 0},
 	{"mul", "many values", many_values, {1, 8, 9, 5}, 4},
 	{"mul", "many values, odd", many_values, {1, 7, 3, 5}, 4}, {0}};
 
@@ -150,6 +170,42 @@ static const struct op_row reductions[] = {
 static void test_sums(void)
 {
 	check_rows(reductions);
+}
+
+/* Blocks and threads in any order: the same bits. */
+static void test_repeat(void)
+{
+	struct kc_plan_opts opts = {.real = KC_F32, .deterministic = true};
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *x = kc_input(g, "x", REAL(2, 24, 19, 23)), *y = kc_tanh(g, x);
+	struct kc_tensor *fetch[] = {kc_sum(g, y), kc_sum_axis(g, y, 1), kc_sum_axis(g, y, 3),
+				     kc_global_norm(g, &y, 1), kc_softmax(g, y, 1)};
+	double *v[2][KC_COUNT(fetch)], *data = kc_calloc(trial_count(x), sizeof *data);
+
+	KC_ASSERT(data);
+	for (size_t i = 0; i < trial_count(x); i++)
+		data[i] = noise(i);
+	for (size_t i = 0; i < KC_COUNT(fetch); i++)
+		for (int k = 0; k < 2; k++) {
+			v[k][i] = kc_calloc(trial_count(fetch[i]), sizeof *v[k][i]);
+			KC_ASSERT(v[k][i]);
+		}
+	for (int k = 0; k < 4; k++) {
+		struct kc_device d;
+
+		if (KC_CHECK_OK(open_emulator(&d)))
+			KC_CHECK_OK(test_run(g, &d, &opts, &(struct test_feed){x, data}, 1, fetch,
+					     KC_COUNT(fetch), v[k > 0]));
+		kc_device_release(&d);
+		for (size_t i = 0; k && i < KC_COUNT(fetch); i++)
+			KC_CHECK(!memcmp(v[0][i], v[1][i],
+					 trial_count(fetch[i]) * sizeof *v[0][i]));
+	}
+	for (size_t i = 0; i < KC_COUNT(fetch); i++)
+		for (int k = 0; k < 2; k++)
+			free(v[k][i]);
+	free(data);
+	kc_graph_free(g);
 }
 
 /* ---- lines: N = axis, sizes ---- */
@@ -228,13 +284,6 @@ struct store {
 	struct kc_tensor *grad[PARAMS], *value[PARAMS], *hyper, *finite, *scale;
 	struct kc_plan *plan;
 };
-
-static double noise(uint64_t i)
-{
-	i = (i + 1) * 0x9e3779b97f4a7c15u;
-	i = (i ^ i >> 30) * 0xbf58476d1ce4e5b9u;
-	return (float)((double)(i >> 40) / 8388608.0 - 1);
-}
 
 static bool store_open(struct store *s, bool emulated, bool amsgrad)
 {
@@ -457,6 +506,7 @@ static void test_many(void)
 const struct kc_test kc_tests_cuda[] = {
 	{"chains on the emulated device equal the reference", test_chains},
 	{"sums on the emulated device equal the reference", test_sums},
+	{"sums and lines have the same bits in any order of threads", test_repeat},
 	{"lines on the emulated device equal the reference", test_lines},
 	{"the first of the largest is found, whatever there is", test_argmax_special},
 	{"the optimizer has the processor's bits", test_optimizer},
