@@ -142,6 +142,9 @@ struct kc_config_gan {
 	int64_t space;                  /* enum kc_gan_space */
 };
 
+/* Weights of a validation's numbers in its score; all 0: no checkpoint is best. */
+struct kc_config_best { double psnr, cdc, colour, colour_gap, warp; };
+
 struct kc_config_logger {
 	int64_t print_freq, save_freq;  /* iterations; save_freq 0: at the end only */
 	int64_t keep;                   /* newest checkpoints kept; 0: all */
@@ -179,6 +182,7 @@ struct kc_config {
 	int64_t nan_limit;              /* non-finite steps in a row that end the run */
 
 	struct kc_config_logger logger;
+	struct kc_config_best best;
 
 	char *ignored;                  /* keys of the file without effect, "a, b"; or NULL */
 };

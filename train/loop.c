@@ -1,5 +1,6 @@
 /* The loop over iterations: what happens between two steps. */
 #include "layers/devices.h"
+#include "train/best.h"
 #include "train/ranks.h"
 #include "train/run.h"
 #include "train/start.h"
@@ -179,11 +180,22 @@ static int begin(struct kc_run *r)
 
 /* ---- between steps ---- */
 
+/* 0: none. */
+static int64_t best_so_far(const struct kc_run *r)
+{
+	char *path = kc_format("%s/metrics.jsonl", r->experiment.dir);
+	int64_t best = path ? kc_best_iter(path) : -1;
+
+	free(path);
+	return KC_MAX(best, INT64_C(0));
+}
+
 static int write_checkpoint(struct kc_run *r)
 {
 	if (r->ranks->rank)
 		return 0;
 	KC_TRY(kc_log_sync(&r->log));
+	r->save.retention.best = best_so_far(r);
 	return kc_progress_save(&r->save, r->training.params, &r->progress);
 }
 
@@ -312,6 +324,21 @@ static bool validates(const struct kc_run *r)
 	return r->config->val.root && divides(r->config->val_freq, r->progress.iter);
 }
 
+/* The best iteration is saved, whatever logger.save_checkpoint_freq says. */
+static int validate(struct kc_run *r)
+{
+	double best;
+
+	KC_TRY(kc_validate(r));
+	KC_TRY(kc_log_sync(&r->log));
+	best = r->ranks->rank ? 0 : (double)(best_so_far(r) == r->progress.iter);
+	KC_TRY(kc_ranks_max(r->ranks, &best, 1));
+	if (best == 0)
+		return 0;
+	kc_log_say(&r->log, "the best so far");
+	return save(r);
+}
+
 /* A run that was ended between a checkpoint and its validation owes this. */
 static int validate_late(struct kc_run *r)
 {
@@ -326,7 +353,7 @@ static int validate_late(struct kc_run *r)
 	done = !r->ranks->rank && kc_log_has(path, r->progress.iter, "val_psnr");
 	free(path);
 	KC_TRY(kc_ranks_max(r->ranks, &done, 1));
-	return done > 0 ? 0 : kc_validate(r);
+	return done > 0 ? 0 : validate(r);
 }
 
 static int after_step(struct kc_run *r, double seconds, double waited)
@@ -344,9 +371,7 @@ static int after_step(struct kc_run *r, double seconds, double waited)
 		return 0;
 	if (divides(r->config->logger.save_freq, iter))
 		KC_TRY(save(r));
-	if (validates(r))
-		KC_TRY(kc_validate(r));
-	return 0;
+	return validates(r) ? validate(r) : 0;
 }
 
 static bool out_of_time(const struct kc_run *r)

@@ -270,6 +270,13 @@ INT("logger.save_checkpoint_freq", logger.save_freq, "2000", 0, 1e12, 0, "iterat
     "between checkpoints; 0: at the end only")
 INT("logger.keep", logger.keep, "5", 0, 1e6, 0, "checkpoints",
     "the newest that are kept; 0: all")
+REAL("best.psnr", best.psnr, "0", -INFINITY, INFINITY, 0,
+     "weight of a validation's PSNR in its score; the checkpoint with the highest score is kept")
+REAL("best.cdc", best.cdc, "0", -INFINITY, INFINITY, 0, "of CDC (lower is better: negative)")
+REAL("best.colour", best.colour, "0", -INFINITY, INFINITY, 0, "of colourfulness")
+REAL("best.colour_gap", best.colour_gap, "0", -INFINITY, INFINITY, 0,
+     "of its distance from the truth's (negative)")
+REAL("best.warp", best.warp, "0", -INFINITY, INFINITY, 0, "of the warp error (negative)")
 INT("logger.milestone_freq", logger.milestone_freq, "0", 0, 1e12, 0, "iterations",
     "checkpoints at its multiples are never removed; 0: none")
 };

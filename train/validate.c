@@ -1,8 +1,8 @@
 #include "train/validate.h"
 
-#include "data/dis.h"
-#include "losses/metrics.h"
 #include "models/colorizer.h"
+#include "train/best.h"
+#include "train/measure.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,8 +14,7 @@ struct check {
 	int64_t frames;
 	struct kc_image truth, frame;
 	struct kc_dis *dis;
-	struct kc_cdc cdc;
-	struct kc_mean psnr;
+	struct kc_measure measure;
 };
 
 static int source(void *own, int64_t frame, struct kc_picture *out)
@@ -67,11 +66,10 @@ static int keep_sample(struct check *c, int64_t frame, const struct kc_picture *
 static int sink(void *own, int64_t frame, const struct kc_picture *result)
 {
 	struct check *c = own;
-	size_t pixels = (size_t)result->width * (size_t)result->height;
+	bool known = kc_clip_read(c->clip, frame, &c->truth) >= 0;
 
-	kc_cdc_add(&c->cdc, result->rgb, pixels);
-	if (kc_clip_read(c->clip, frame, &c->truth) >= 0)
-		kc_mean_add(&c->psnr, kc_psnr_frame(result->rgb, c->truth.rgb, pixels));
+	KC_TRY(kc_measure_add(&c->measure, result->rgb, known ? &c->truth : NULL, result->width,
+			      result->height));
 	if (c->run->config->save_images &&
 	    (frame == 0 || frame == c->frames / 2 || frame == c->frames - 1))
 		return keep_sample(c, frame, result);
@@ -105,8 +103,7 @@ static struct kc_colorizer_args colorizer_args(const struct kc_run *r)
 	};
 }
 
-/* PSNR and CDC of a clip. */
-static int check_clip(struct check *c, struct kc_colorizer *colorizer, double values[2])
+static int check_clip(struct check *c, struct kc_colorizer *colorizer, double values[KC_MEASURED])
 {
 	const struct kc_colorizer_clip clip = {
 		.frames = c->frames, .source = source, .flows = flows, .sink = sink, .own = c};
@@ -114,8 +111,7 @@ static int check_clip(struct check *c, struct kc_colorizer *colorizer, double va
 
 	if (rc < 0)
 		return kc_cause(rc, "validation clip %s", c->clip->name);
-	values[0] = kc_mean_get(&c->psnr);
-	values[1] = kc_cdc_get(&c->cdc).cdc;
+	kc_measure_get(&c->measure, values);
 	return 0;
 }
 
@@ -131,10 +127,12 @@ static int check_own(struct kc_run *r, const struct kc_dataset *data,
 	int rc = 0;
 
 	for (int64_t i = r->ranks->rank; !rc && i < n; i += r->ranks->size) {
-		struct check c = {.run = r, .clip = &data->clip[i], .dis = dis};
+		struct check c = {.run = r, .clip = &data->clip[i], .dis = dis,
+				  .measure.dis = dis};
 
 		c.frames = limit(c.clip->n, r->config->val.max_frames);
-		rc = check_clip(&c, colorizer, values + 2 * i);
+		rc = check_clip(&c, colorizer, values + KC_MEASURED * i);
+		kc_measure_release(&c.measure);
 		kc_image_release(&c.truth);
 		kc_image_release(&c.frame);
 	}
@@ -143,18 +141,25 @@ static int check_own(struct kc_run *r, const struct kc_dataset *data,
 
 static int log_means(struct kc_run *r, const double *values, int64_t n)
 {
-	struct kc_mean psnr = {0}, cdc = {0};
-	struct kc_metric means[2];
+	struct kc_metric means[KC_MEASURED + 1];
+	double x[KC_MEASURED], score = 0;
+	size_t count = KC_MEASURED;
 
-	for (int64_t i = 0; i < n; i++) {
-		kc_mean_add(&psnr, values[2 * i]);
-		kc_mean_add(&cdc, values[2 * i + 1]);
+	for (int k = 0; k < KC_MEASURED; k++) {
+		struct kc_mean mean = {0};
+
+		for (int64_t i = 0; i < n; i++)
+			kc_mean_add(&mean, values[KC_MEASURED * i + k]);
+		x[k] = kc_mean_get(&mean);
+		means[k] = (struct kc_metric){kc_measured_names[k], x[k]};
 	}
-	means[0] = (struct kc_metric){"val_psnr", kc_mean_get(&psnr)};
-	means[1] = (struct kc_metric){"val_cdc", kc_mean_get(&cdc)};
-	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f",
-		   (long long)r->progress.iter, means[0].value, means[1].value);
-	return kc_log_values(&r->log, r->progress.iter, means, KC_COUNT(means));
+	kc_log_say(&r->log, "validation behind iteration %lld: PSNR %.3f dB, CDC %.6f, "
+		   "colourfulness %.2f (off by %.2f), warp error %.6f",
+		   (long long)r->progress.iter, x[KC_MEASURED_PSNR], x[KC_MEASURED_CDC],
+		   x[KC_MEASURED_COLOUR], x[KC_MEASURED_COLOUR_GAP], x[KC_MEASURED_WARP]);
+	if (kc_best_score(r->config, x, &score))
+		means[count++] = (struct kc_metric){KC_BEST_NAME, score};
+	return kc_log_values(&r->log, r->progress.iter, means, count);
 }
 
 /* A sum with zeros is exact, and means are taken in the order of the clips. */
@@ -162,12 +167,12 @@ static int check_all(struct kc_run *r, const struct kc_dataset *data,
 		     struct kc_colorizer *colorizer, struct kc_dis *dis)
 {
 	int64_t n = limit((int64_t)data->n, r->config->val.max_clips);
-	double *values = kc_calloc(2 * (size_t)n, sizeof *values);
+	double *values = kc_calloc(KC_MEASURED * (size_t)n, sizeof *values);
 	int rc = values ? check_own(r, data, colorizer, dis, n, values) : KC_ENOMEM;
 
 	rc = kc_ranks_agree(r->ranks, rc);
 	if (!rc)
-		rc = kc_ranks_sum(r->ranks, values, 2 * (size_t)n);
+		rc = kc_ranks_sum(r->ranks, values, KC_MEASURED * (size_t)n);
 	if (!rc)
 		rc = log_means(r, values, n);
 	free(values);

@@ -299,6 +299,7 @@ static int remove_old(const char *dir, int64_t newest, const struct kc_retention
 		int64_t iter = iters[n];
 
 		if (iter > newest || kept++ < retention->keep ||
+		    (iter && iter == retention->best) ||
 		    (retention->milestone > 0 && iter % retention->milestone == 0))
 			continue;
 		rc = remove_files(dir, "models", iter, "_");

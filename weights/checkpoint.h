@@ -48,6 +48,7 @@ struct kc_checkpoint {
 struct kc_retention {
 	int64_t keep;                   /* the newest ones; 0: all */
 	int64_t milestone;              /* and every iteration divisible by this; 0: none */
+	int64_t best;                   /* and this iteration; 0: none */
 };
 
 /*
