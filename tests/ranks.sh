@@ -16,10 +16,10 @@ export OMP_NUM_THREADS=1 OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM
 export OMPI_MCA_rmaps_base_oversubscribe=1 OMPI_MCA_hwloc_base_binding_policy=none
 
 work=$(mktemp -d /tmp/kc-ranks-XXXXXX)
-pids=
+pids= lonely=
 cleanup()
 {
-	for pid in $pids; do
+	for pid in $pids $lonely; do
 		kill -9 "$pid" 2>/dev/null || :
 	done
 	rm -rf "$work"
@@ -242,14 +242,36 @@ threads=$(nproc)
 [ "$threads" -gt 0 ] || threads=1
 says cores.0.log ", $threads threads"
 
-idc="--set model=idc --set network_G.which_model_G=siggraph17 --set train.val_freq=0
-	--set train.niter=1 --set train.drop_grey=5"
-config idc1
-one idc1 $idc
-config idc2
-two idc2 $idc
-both_end_with 0 idc2
-compare_numbers idc1 idc2 1e-3
+# alike NAME LARGEST OPTION...: one process and two, with those settings.
+alike()
+{
+	pair=$1 most=$2
+	shift 2
+	config $pair-1
+	one $pair-1 "$@"
+	config $pair-2
+	two $pair-2 "$@"
+	both_end_with 0 $pair-2
+	compare_numbers $pair-1 $pair-2 "$most"
+}
+
+alike accumulated 1e-4 --set train.accumulate=2 --set train.clip_grad_norm=0.01 \
+	--set train.niter=4
+alike summed 1e-4 --set train.pixel_weight=1 --set train.reduction=sum --set train.niter=4
+alike gan 1e-3 --set gan.type=vanilla --set network_D.which_model_D=patchgan \
+	--set network_D.n_layers=1 --set network_D.width=0.125 --set train.niter=4
+# One step: such a small network with batch norm amplifies every rounding.
+alike idc 1e-3 --set model=idc --set network_G.which_model_G=siggraph17 --set train.val_freq=0 \
+	--set train.niter=1 --set train.drop_grey=5
+echo "accumulated, summed, with a discriminator, keyframe network: alike"
+
+# ---- not finite ----
+
+config nan
+two nan --set train.srl_weight=1e39 --set train.nan_limit=2
+both_end_with 1 nan
+says nan.0.log 'rank 1: iteration 1 is not finite'
+says nan.1.log 'iteration 2 (2 in a row)'
 
 # ---- not alike ----
 

@@ -473,6 +473,24 @@ static void test_variables(void)
 	}
 }
 
+/* Two ranks of which each expects another number of them. */
+static void test_numbers(void)
+{
+	static const char *const messages[] = {
+		"rank 1 was started with WORLD_SIZE 3, rank 0 with 2",
+		"meeting of the ranks at 127.0.0.1"};
+	pid_t pid[2];
+	char port[16];
+
+	snprintf(port, sizeof port, "%d", free_port());
+	for (int rank = 0; rank < 2; rank++) {
+		pid[rank] = fork();
+		if (!pid[rank])
+			_exit(open_with(rank, 2 + rank, port, messages[rank]));
+	}
+	KC_CHECK(!status_of(pid[0]) && !status_of(pid[1]));
+}
+
 /* ---- training ---- */
 
 /* Starts bin/train on that file, as one of `size` ranks or below mpirun (port 0). */
@@ -596,5 +614,6 @@ const struct kc_test kc_tests_ranks[] = {
 	{"batch norm sees the batches of all ranks", test_shared_norm},
 	{"every rank hears of a failure", test_failures},
 	{"variables without sense are refused", test_variables},
+	{"ranks that expect other numbers of them fail", test_numbers},
 	{"two processes train as one, over TCP and MPI", test_training},
 	{0}};
