@@ -88,6 +88,8 @@ static void test_settings(void)
 		{{"flow=magic"}, KC_ECONFIG, "flow: expected"},
 		{{"train.lr_steps=[1, x]"}, KC_ECONFIG, "train.lr_steps"},
 		{{"network_G.key_net=vgg"}, KC_ECONFIG, "network_G.key_net: expected"},
+		{{"network_G.global_hints=true"}, KC_ECONFIG, "network_G.global_hints: only"},
+		{{"network_G.cls_bins=313-soft"}, KC_ECONFIG, "network_G.cls_bins: only"},
 		{{"train.srl_steps=[3]"}, KC_ECONFIG, "train.srl_steps"},
 		{{"train.srl_weight=0"}, KC_ECONFIG, "srl_weight and class_weight are all 0"},
 		{{"name=a/b"}, KC_ECONFIG, "name: expected"},

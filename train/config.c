@@ -158,6 +158,22 @@ static int check_name(const char *name)
 	return 0;
 }
 
+/* Parts of siggraph17 that TCVC's own has not, as the published weights. */
+static int check_parts(const struct kc_config *c)
+{
+	const struct { const char *key; bool set; } parts[] = {
+		{"global_hints", c->network.global_hints},
+		{"distribution", c->network.distribution},
+		{"cls_bins", c->network.class_bins != KC_CLASS_HARD_529},
+	};
+
+	for (size_t i = 0; i < KC_COUNT(parts) && c->recipe != KC_RECIPE_IDC; i++)
+		if (parts[i].set)
+			return KC_FAIL(KC_ECONFIG, "network_G.%s: only model: idc has it",
+				       parts[i].key);
+	return 0;
+}
+
 static int check_network(const struct kc_config *c)
 {
 	static const struct { int64_t kind; const char *name; } networks[] = {
@@ -169,7 +185,7 @@ static int check_network(const struct kc_config *c)
 	if (c->network.kind != networks[c->recipe].kind)
 		return KC_FAIL(KC_ECONFIG, "network_G.which_model_G: expected %s for this model",
 			       networks[c->recipe].name);
-	return 0;
+	return check_parts(c);
 }
 
 /* The default of path.pretrain_key_net names the file of siggraph17. */
