@@ -64,5 +64,7 @@ check datasets.train.GT_size=64
 check datasets.train.GT_size=128
 check datasets.train.GT_size=128 datasets.train.keyframe_interval=4 train.accumulate=2
 check network_G.width=1 network_G.train_flow_keyNet=true
+check datasets.train.GT_size=128 gan.type=wgangp gan.d_steps=2 gan.start_iter=9 \
+	network_D.which_model_D=temporal
 check model=idc network_G.which_model_G=siggraph17 datasets.train.GT_size=128
 check model=idc network_G.which_model_G=siggraph17 network_G.width=1 train.ema_decay=0.9

@@ -49,6 +49,7 @@ static void print_json(struct kc_run *r, const double *seconds, int n, double to
 {
 	double median = n % 2 ? seconds[n / 2] : 0.5 * (seconds[n / 2 - 1] + seconds[n / 2]);
 	double peak = kc_device_peak(&r->device, r->training.low);
+	double flops = kc_training_flops(&r->training, r->progress.iter);
 
 	fprintf(f, "{\"device\": \"%s\", \"precision\": \"%s\", \"steps\": %d,\n",
 		kc_device_describe(&r->device), r->training.low ? "bf16" : "float32", n);
@@ -56,8 +57,8 @@ static void print_json(struct kc_run *r, const double *seconds, int n, double to
 		median, seconds[0], seconds[n - 1]);
 	fprintf(f,
 		" \"gflop\": %.2f, \"gflops\": %.1f, \"peak_gflops\": %.1f, \"of_peak\": %.3f,\n",
-		r->flops / 1e9, r->flops / median / 1e9, peak / 1e9,
-		peak > 0 ? r->flops / median / peak : 0);
+		flops / 1e9, flops / median / 1e9, peak / 1e9,
+		peak > 0 ? flops / median / peak : 0);
 	fprintf(f, " \"peak_rss_mb\": %.1f, \"planned_mb\": %.1f, \"data_wait_share\": %.4f}\n",
 		(double)kc_process_bytes("VmHWM") / 1e6, (double)planned / 1e6,
 		total > 0 ? waited / total : 0);
@@ -68,6 +69,7 @@ static int time_steps(struct kc_run *r, int n, double *seconds, double *total, d
 	enum { WARM_UP = 2 };
 
 	*total = *waited = 0;
+	r->progress.iter = r->config->gan.start_iter; /* the usual step comes behind it */
 	for (int i = -WARM_UP; i < n; i++) {
 		double s, w, stop = kc_stop_asked();
 

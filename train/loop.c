@@ -249,8 +249,10 @@ static int log_step(struct kc_run *r, double seconds, double waited, bool line)
 		.frames_per_s = (double)(t->window * r->config->data.batch_size *
 					 r->config->optimizer.accumulate) /
 				seconds,
-		.peak = r->peak > 0 ? r->flops / seconds / r->peak : 0,
 	};
+
+	if (r->peak > 0)
+		s.peak = kc_training_flops(t, r->progress.iter) / seconds / r->peak;
 
 	for (int i = 0; i < t->n_logged; i++)
 		values[s.n++] = (struct kc_metric){t->terms[i].name, t->terms[i].last};

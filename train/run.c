@@ -93,7 +93,6 @@ static int open_device(struct kc_run *r)
 static int open_step(struct kc_run *r)
 {
 	struct kc_config *c = r->config;
-	struct kc_plan_stats stats;
 
 	if (c->data.batch_size % r->ranks->size)
 		return KC_FAIL(KC_ECONFIG,
@@ -103,8 +102,6 @@ static int open_step(struct kc_run *r)
 	KC_TRY(open_device(r));
 	KC_TRY(prepare_samples(r));
 	KC_TRY(kc_training_open(&r->training, c, &r->device));
-	kc_training_stats(&r->training, &stats);
-	r->flops = stats.flops;
 	r->bytes_at_open = kc_process_bytes("VmRSS");
 	KC_TRY(kc_experiment_init(&r->experiment, c));
 	fill_save_args(r);
@@ -188,7 +185,10 @@ enum {
 	LIBRARIES = 13 << 20
 };
 
-/* Gradients are stored only where batches are accumulated; elsewhere nothing touches that array. */
+/*
+ * What a run adds.  Gradients are stored only where batches are accumulated; elsewhere nothing
+ * touches that array.  A discriminator has its initial values from the start.
+ */
 static size_t params_bytes(const struct kc_training *t)
 {
 	bool stored = t->config->optimizer.accumulate > 1;
@@ -198,6 +198,8 @@ static size_t params_bytes(const struct kc_training *t)
 		const struct kc_params *s = t->trainee[k].params;
 
 		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
+		if (k == KC_DISCRIMINATOR)
+			bytes -= s->count * kc_dtype_size(s->dtype);
 	}
 	return bytes;
 }

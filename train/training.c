@@ -529,14 +529,18 @@ static int run_stage(struct kc_training *t, const struct kc_stage *s, const stru
 	return 0;
 }
 
+/* Whether the generator is trained without an adversary in that step. */
+static bool is_alone(const struct kc_training *t, int64_t iter)
+{
+	return !t->adversary || iter <= t->config->gan.start_iter;
+}
+
 int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
 {
-	const struct kc_config_gan *c = &t->config->gan;
-
 	memset(t->applied, 0, sizeof t->applied);
-	if (!t->adversary || a->iter <= c->start_iter)
+	if (is_alone(t, a->iter))
 		return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
-	for (int64_t i = 1; i < c->d_steps; i++) {
+	for (int64_t i = 1; i < t->config->gan.d_steps; i++) {
 		KC_TRY(run_stage(t, &t->stage[KC_STAGE_DISCRIMINATOR], a));
 		if (!t->finite)
 			return 0;
@@ -585,10 +589,26 @@ static void add_stats(const struct kc_training *t, const struct kc_stage *stage,
 	}
 }
 
+static void add_rivals(const struct kc_training *t, struct kc_plan_stats *s)
+{
+	add_stats(t, &t->stage[KC_STAGE_BOTH], 1, s);
+	add_stats(t, &t->stage[KC_STAGE_DISCRIMINATOR], (double)t->config->gan.d_steps - 1, s);
+}
+
+double kc_training_flops(const struct kc_training *t, int64_t iter)
+{
+	struct kc_plan_stats s = {0};
+
+	if (is_alone(t, iter))
+		add_stats(t, &t->stage[KC_STAGE_ALONE], 1, &s);
+	else
+		add_rivals(t, &s);
+	return s.flops;
+}
+
 void kc_training_stats(const struct kc_training *t, struct kc_plan_stats *s)
 {
 	*s = (struct kc_plan_stats){0};
 	add_stats(t, &t->stage[KC_STAGE_ALONE], t->adversary ? 0 : 1, s);
-	add_stats(t, &t->stage[KC_STAGE_BOTH], 1, s);
-	add_stats(t, &t->stage[KC_STAGE_DISCRIMINATOR], (double)t->config->gan.d_steps - 1, s);
+	add_rivals(t, s);
 }

@@ -154,8 +154,10 @@ int kc_training_forget(struct kc_training *);
 /* The plan of the usual step, for those who print it. */
 struct kc_plan *kc_training_plan(const struct kc_training *);
 
-/* Bytes and FLOPs of a step. */
+/* Bytes of all plans, and FLOPs of the usual step. */
 void kc_training_stats(const struct kc_training *, struct kc_plan_stats *);
+/* FLOPs of the step of that number. */
+double kc_training_flops(const struct kc_training *, int64_t iter);
 
 /* The recipe of a configuration; never NULL. */
 const struct kc_recipe *kc_recipe_of(const struct kc_config *);
