@@ -74,9 +74,8 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 	   $(if $(BARE),,$(patsubst %.cpp,$(BUILD)/%.o,$(wildcard data/*.cpp)))
 CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
 # layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
-# What needs CUDA's libraries is left out; tests/emulator/device.c stands in for it.
-LIBRARY := $(patsubst %,layers/cuda/%.c,plugin libraries cudnn cudnn_conv cudnn_cache cublas nccl \
-	   conv matmul)
+# What needs cuDNN is left out; tests/emulator/cudnn.c stands in for it.
+LIBRARY := $(patsubst %,layers/cuda/%.c,plugin cudnn)
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
 	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/cudnn_check.c \

@@ -12,6 +12,7 @@
 #include "models/flownet2.h"
 #include "models/patchgan.h"
 #include "models/tcvc.h"
+#include "models/vgg.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -161,20 +162,16 @@ static struct kc_tensor *tpatchgan(struct kc_model *m, int64_t n)
 	return kc_sum(m->g, kc_patchgan(m, x, &args).score);
 }
 
-/* The convolutions of VGG-16 (Simonyan and Zisserman, ICLR 2015, configuration D). */
-static struct kc_tensor *vgg16(struct kc_model *m, int64_t n)
+/* To its last convolution; perceptual losses need the gradients by its input. */
+static struct kc_tensor *vgg19(struct kc_model *m, int64_t n)
 {
-	static const int width[] = {64, 64, 0, 128, 128, 0, 256, 256, 256, 0, 512, 512, 512, 0,
-				    512, 512, 512};
-	struct kc_tensor *x = images(m, "rgb", n, 3);
-	char name[8];
+	struct kc_tensor *out;
+	int64_t last = 0;
 
-	for (size_t i = 0; i < KC_COUNT(width); i++) {
-		snprintf(name, sizeof name, "%zu", i);
-		x = width[i] ? kc_conv(m, name, x, .out = width[i], .act = KC_RELU) :
-			       kc_max_pool(m->g, x, .k = 2);
-	}
-	return kc_sum(m->g, x);
+	for (int64_t i = 0; i < 64; i++)
+		last = kc_vgg_has(KC_VGG19, i) ? i : last;
+	kc_vgg(m, images(m, "rgb", n, 3), KC_VGG19, &last, 1, &out);
+	return kc_sum(m->g, out);
 }
 
 static const struct network {
@@ -186,7 +183,7 @@ static const struct network {
 	{"eccv16", eccv16, false}, {"eccv16, training", eccv16, true},
 	{"flownet2", flownet2, false}, {"tcvc, training", tcvc, true},
 	{"patchgan, training", patchgan, true}, {"tpatchgan, training", tpatchgan, true},
-	{"vgg16", vgg16, false},
+	{"vgg19, training", vgg19, true},
 };
 
 /* The value and, in training, the gradients of all parameters. */

@@ -158,25 +158,6 @@ static void test_factors(void)
 	kc_test_close(&r, &c);
 }
 
-static void test_mistakes(void)
-{
-	char set[4096];
-
-	kc_test_clips();
-	KC_CHECK_ERR(kc_test_train(SET(CIC), NULL), KC_ECONFIG,
-		     "train.prior: no file; expected what pack --prior writes");
-	snprintf(set, sizeof set, "train.prior=%s", kc_test_path("none.json"));
-	KC_CHECK_ERR(kc_test_train(SET(CIC, set), NULL), KC_ENOENT, "none.json");
-	kc_test_shares("p.json", KC_TEST_PRIOR_HEAD, 529, NULL);
-	snprintf(set, sizeof set, "train.prior=%s", kc_test_path("p.json"));
-	KC_CHECK_ERR(kc_test_train(SET(CIC, set), NULL), KC_EFORMAT, "a prior of 529 bins");
-	KC_CHECK_ERR(kc_test_train(SET(CIC, "train.rebalance=false", "datasets.train.GT_size=36"),
-				   NULL),
-		     KC_ECONFIG, "datasets.train.GT_size: 36 is not a multiple of 8");
-	KC_CHECK_ERR(kc_test_train(SET("model=cic"), NULL), KC_ECONFIG,
-		     "network_G.which_model_G: expected eccv16");
-}
-
 #define WINDOWS "network_G.init=random", "network_G.width=0.0625"
 #define WITH_ECCV16 WINDOWS, "network_G.key_net=eccv16"
 
@@ -321,6 +302,38 @@ static void test_from_cic(void)
 				      "network_G.temperature=1", at("path.pretrain_key_net", key)),
 				  &said));
 	KC_CHECK(strstr(said, "its temperature is 0.38, network_G.temperature takes 1 instead"));
+	KC_CHECK_OK(kc_test_train(SET("name=on", CIC, "network_G.width=0.0625",
+				      "train.rebalance=false", at("path.pretrain_model_G", key)),
+				  &said));
+	KC_CHECK(strstr(said, "start weights: ") && !strstr(said, "temperature"));
+}
+
+static void test_mistakes(void)
+{
+	char set[4096];
+
+	kc_test_clips();
+	KC_CHECK_ERR(kc_test_train(SET(CIC), NULL), KC_ECONFIG,
+		     "train.prior: no file; expected what pack --prior writes");
+	snprintf(set, sizeof set, "train.prior=%s", kc_test_path("none.json"));
+	KC_CHECK_ERR(kc_test_train(SET(CIC, set), NULL), KC_ENOENT, "none.json");
+	kc_test_shares("p.json", KC_TEST_PRIOR_HEAD, 529, NULL);
+	snprintf(set, sizeof set, "train.prior=%s", kc_test_path("p.json"));
+	KC_CHECK_ERR(kc_test_train(SET(CIC, set), NULL), KC_EFORMAT, "a prior of 529 bins");
+	KC_CHECK_ERR(kc_test_train(SET(CIC, "train.rebalance=false", "datasets.train.GT_size=36"),
+				   NULL),
+		     KC_ECONFIG, "datasets.train.GT_size: 36 is not a multiple of 8");
+	KC_CHECK_ERR(kc_test_train(SET(WITH_ECCV16, "datasets.train.GT_size=36"), NULL),
+		     KC_ECONFIG, "datasets.train.GT_size: 36 is not a multiple of 8");
+	KC_CHECK_ERR(kc_test_train(SET(WITH_ECCV16, at("datasets.val.dataroot_GT", "clips"),
+				       "datasets.val.GT_size=20", "train.val_freq=2"), NULL),
+		     KC_ECONFIG, "datasets.val.GT_size: 20 is not a multiple of 8");
+	KC_CHECK_ERR(kc_test_train(SET(WITH_ECCV16, at("datasets.val.dataroot_GT", "clips"),
+				       "datasets.val.GT_size=96", "train.val_freq=2",
+				       "flow=flownet2"), NULL),
+		     KC_ECONFIG, "datasets.val.GT_size: 96 is not a multiple of 64");
+	KC_CHECK_ERR(kc_test_train(SET("model=cic"), NULL), KC_ECONFIG,
+		     "network_G.which_model_G: expected eccv16");
 }
 
 const struct kc_test kc_tests_cic[] = {

@@ -159,6 +159,13 @@ static void test_confidence(void)
 	bias[100] = 40;
 	run_extras(&args, "model8.6", bias, s);
 	KC_CHECK(s->n == 2 && shown(s, 0, KC_CONFIDENCE)[5] == 255);
+	/* Also where siggraph17 is told to have these classes. */
+	s->n = 0;
+	bias[100] = 0;
+	args.network = KC_COLORIZE_FRAMES;
+	args.classes = KC_BINS;
+	run_extras(&args, "model_class.0", bias, s);
+	KC_CHECK(s->n == 2 && shown(s, 0, KC_CONFIDENCE)[5] == 0);
 	free(s);
 }
 

@@ -3,9 +3,14 @@
 #include "tests/test.h"
 #include "weights/h5_private.h"
 
+#include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { COUNT = 600 };
@@ -347,6 +352,56 @@ static void test_variable_text(void)
 	kc_h5_close(&f);
 }
 
+/* The reading process, were it taken over: the first thing that it could do, or 0. */
+static int try_everything(int fd, const char *path)
+{
+	char byte;
+	int in = open(path, O_RDONLY);
+
+	if (!kc_h5_confine(fd))
+		return 100;
+	if (read(in, &byte, 1) != 1 || open(path, O_RDONLY) < 0)
+		return 1;
+	if (open(path, O_WRONLY) >= 0 || open(path, O_RDONLY | O_CREAT, 0600) >= 0)
+		return 2;
+	if (!unlink(path) || !rename(path, "other") || !truncate(path, 0))
+		return 3;
+	if (socket(AF_INET, SOCK_STREAM, 0) >= 0 || dup2(in, fd) >= 0 || !kill(getppid(), 0))
+		return 4;
+	if (write(in, "", 1) >= 0 || write(1, "", 0) >= 0 || write(fd, "", 1) != 1)
+		return 5;
+	if (mmap(NULL, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0) !=
+	    MAP_FAILED)
+		return 6;
+	execl("/bin/sh", "sh", "-c", "exit 7", (char *)NULL);
+	return 0;
+}
+
+static void test_confined(void)
+{
+	const char *path = kc_test_path("seen");
+	int ends[2], status = -1;
+	pid_t child;
+
+	KC_CHECK_OK(kc_file_write(path, "x", 1));
+	if (pipe(ends)) {
+		kc_test_fail(__FILE__, __LINE__, "no pipe");
+		return;
+	}
+	fflush(NULL);
+	child = fork();
+	if (!child)
+		_exit(try_everything(ends[1], path));
+	KC_CHECK(child > 0 && waitpid(child, &status, 0) == child);
+	close(ends[0]);
+	close(ends[1]);
+	if (WIFEXITED(status) && WEXITSTATUS(status) == 100)
+		kc_test_skip("no filter of system calls");
+	else if (!WIFEXITED(status) || WEXITSTATUS(status))
+		kc_test_fail(__FILE__, __LINE__, "status %x", status);
+	KC_CHECK(kc_file_exists(path));
+}
+
 /* What the reader sends, cut and changed anywhere: refused or taken, and nothing is lost. */
 static void take_records(const char *bytes, size_t n)
 {
@@ -399,5 +454,6 @@ const struct kc_test kc_tests_h5[] = {
 	{"shortened and damaged files are refused", test_damage},
 	{"links, foreign storage and types are refused", test_foreign},
 	{"metadata of variable length", test_variable_text},
+	{"a reader that was taken over can do nothing", test_confined},
 	{"inputs that fuzzing found", test_corpus},
 	{0}};

@@ -42,9 +42,7 @@ int kc_training_classes(struct kc_training *t, struct kc_tensor *logits, struct 
 			double weight)
 {
 	struct kc_graph *g = t->graph;
-	struct kc_tensor *truth = kc_scale(g, kc_subsample(g, ab, 4), 110);
-
-	struct kc_tensor *factors;
+	struct kc_tensor *truth = kc_scale(g, kc_subsample(g, ab, 4), 110), *factors;
 
 	KC_TRY(kc_training_factors(t, &factors));
 	kc_training_term(t, "l_class", kc_loss_rebalanced(g, logits, truth, factors).loss, weight);

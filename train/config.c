@@ -188,6 +188,21 @@ static int check_network(const struct kc_config *c)
 	return check_parts(c);
 }
 
+/* What the networks take, told before a run rather than at its first validation. */
+static int check_sizes(const struct kc_config *c)
+{
+	bool flownet = c->recipe == KC_RECIPE_TCVC && c->flow == KC_FLOW_FLOWNET2;
+	int64_t multiple = flownet ? 64 : 8;
+
+	if (c->data.size % 8)
+		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of 8",
+			       (long long)c->data.size);
+	if (c->val.root && c->val_freq && c->val.size % multiple)
+		return KC_FAIL(KC_ECONFIG, "datasets.val.GT_size: %lld is not a multiple of %lld",
+			       (long long)c->val.size, (long long)multiple);
+	return 0;
+}
+
 /* The default of path.pretrain_key_net names the file of siggraph17. */
 static int name_key_net(struct kc_config *c)
 {
@@ -218,6 +233,7 @@ int kc_config_resolve(struct kc_config *c)
 	KC_TRY(check_name(c->name));
 	KC_TRY(check_network(c));
 	KC_TRY(check_srl_steps(c));
+	KC_TRY(check_sizes(c));
 	KC_TRY(name_key_net(c));
 	KC_TRY(kc_adversary_check(c));
 	KC_TRY(kc_perceptual_check(c));

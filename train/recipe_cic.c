@@ -21,9 +21,6 @@ static int cic_build(struct kc_training *t)
 	struct kc_tensor *l, *ab;
 	struct kc_eccv16 out;
 
-	if (side % KC_ECCV16_SIDE)
-		return KC_FAIL(KC_ECONFIG, "datasets.train.GT_size: %lld is not a multiple of %d",
-			       (long long)side, KC_ECCV16_SIDE);
 	if (c->classes.rebalance && !c->classes.prior)
 		return KC_FAIL(KC_ECONFIG,
 			       "train.prior: no file; expected what pack --prior writes, or "

@@ -8,9 +8,10 @@
  * The reader takes such files and those of h5py that are laid out so.  It follows no links,
  * loads no filters from outside, and refuses external and virtual storage; sizes and numbers of
  * chunks are compared with the file's before memory is asked for.  The HDF5 library, which
- * malicious files can break, reads in a process of its own with limits of time and memory, and
- * what it sends is checked.  Tensors that are not compressed stay in a map of the file.  The
- * library takes one caller at a time: not while pack files are in use.
+ * malicious files can break, reads in a process of its own with limits of time and memory and, on
+ * Linux, without the right to change or start anything; what it sends is checked.  Tensors that
+ * are not compressed stay in a map of the file.  The library takes one caller at a time: not
+ * while pack files are in use.
  */
 #ifndef KC_WEIGHTS_H5_H
 #define KC_WEIGHTS_H5_H

@@ -216,6 +216,7 @@ static int start(const char *path, size_t file_size, pid_t *child, FILE **in)
 	if (*child == 0) {
 		close(ends[0]);
 		limit_reader(file_size);
+		kc_h5_confine(ends[1]);
 		kc_h5_send(path, file_size, ends[1]);
 		_exit(0);
 	}

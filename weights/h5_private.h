@@ -28,6 +28,12 @@ struct kc_h5_record {
 	uint64_t err;                   /* of END: 0 or -enum kc_err */
 };
 
+/*
+ * From now on this process can read, write to fd alone, and start or change nothing.  False where
+ * the system has no such filter (Linux on x86-64 and ARM has).
+ */
+bool kc_h5_confine(int fd);
+
 /* Sends everything of a file, ended by KC_H5_END. */
 void kc_h5_send(const char *path, size_t file_size, int fd);
 

@@ -8,9 +8,15 @@
 
 /* ---- signatures ---- */
 
+/* One spatial dimension becomes two, the first of size 1. */
 static void copy_dims(int64_t to[5], const struct kc_type *t)
 {
-	memcpy(to, t->dim, (size_t)t->ndim * sizeof *to);
+	int skip = t->ndim == 3;
+
+	for (int i = 0; i < t->ndim; i++)
+		to[i + (i >= 2 ? skip : 0)] = t->dim[i];
+	if (skip)
+		to[2] = 1;
 }
 
 static enum kc_cudnn_pass pass_of(const struct kc_op *op)
@@ -23,6 +29,7 @@ static enum kc_cudnn_pass pass_of(const struct kc_op *op)
 void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, bool tf32)
 {
 	enum kc_cudnn_pass pass = pass_of(info->op);
+	int skip = info->in[0].type.ndim == 3;
 	const struct kc_conv_attr *a = info->attr;
 	const struct kc_buf *x = pass == KC_CUDNN_DGRAD ? &info->out[0] : &info->in[0];
 	const struct kc_buf *w = pass == KC_CUDNN_WGRAD ? &info->out[0] : &info->in[1];
@@ -32,15 +39,18 @@ void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, 
 
 	memset(c, 0, sizeof *c);
 	c->pass = pass;
-	c->nd = a->nd;
+	c->nd = a->nd + skip;
 	copy_dims(c->x, &x->type);
 	copy_dims(c->w, &w->type);
 	copy_dims(c->y, &y->type);
 	c->x_pitch = c->x[1];
 	c->y_pitch = c->y[1];
-	memcpy(c->stride, a->stride, (size_t)a->nd * sizeof *c->stride);
-	memcpy(c->pad, a->pad, (size_t)a->nd * sizeof *c->pad);
-	memcpy(c->dilation, a->dilation, (size_t)a->nd * sizeof *c->dilation);
+	c->stride[0] = c->dilation[0] = 1;
+	for (int i = 0; i < a->nd; i++) {
+		c->stride[skip + i] = a->stride[i];
+		c->pad[skip + i] = a->pad[i];
+		c->dilation[skip + i] = a->dilation[i];
+	}
 	c->groups = a->groups;
 	c->in = info->in[0].type.dtype;
 	c->out = info->out[0].type.dtype;

@@ -51,7 +51,8 @@ struct kc_cudnn_choice {
 	double seconds;                 /* measured; 0: not timed */
 };
 
-/* Of a step of kc_op_conv, kc_op_conv_dgrad or kc_op_conv_wgrad. */
+/* Of a step of kc_op_conv, kc_op_conv_dgrad or kc_op_conv_wgrad, whatever the order of its
+ * elements.  One spatial dimension is a second one behind a first of size 1. */
 void kc_cudnn_conv_of(struct kc_cudnn_conv *, const struct kc_step_info *, bool tf32);
 
 enum { KC_CUDNN_KEY = 400 };

@@ -1,7 +1,6 @@
 /* Matrix products by cuBLAS. */
 #include "layers/cuda/cublas.h"
 #include "layers/cuda/libraries.h"
-#include "layers/cuda/weights.h"
 
 #include <stdlib.h>
 
@@ -31,13 +30,12 @@ static struct kc_cublas_product product(const struct kc_step_info *info)
 /* A float32 parameter beside bf16 values is read as bf16. */
 static int narrow(const struct kc_pack *pack, const struct kc_buf *src, void *dst)
 {
-	struct kc_device *device = pack->own;
-	int64_t n = kc_numel(&src->type);
-	struct kc_cu_weights to = {.data = dst, .dtype = KC_BF16, .in = 1};
-	struct kc_cu_weights from = {.data = src->data, .dtype = KC_F32, .in = 1};
+	struct kc_type type = src->type;
+	struct kc_buf to;
 
-	return kc_cuda_launched(kc_cu_repack(&to, &from, 1, n, 1, kc_cuda_of(device)->stream),
-				"packing of a matrix");
+	type.dtype = KC_BF16;
+	to = kc_buf_of(dst, &type, KC_PLAIN);
+	return kc_cuda_copy(&(struct kc_call){.device = pack->own}, &to, src);
 }
 
 static int prepare(struct kc_step_info *info)

@@ -1,13 +1,18 @@
 /*
- * The device "emulator": layers/cuda with the emulator in the place of CUDA, and the reference
- * kernels in the place of cuDNN and cuBLAS.  Plans on it run every kernel of layers/cuda, are
- * recorded and replayed, and every step's use of memory is checked for its order.
+ * The device "emulator": layers/cuda with the emulator in the place of CUDA, the reference
+ * kernels in that of cuDNN (tests/emulator/cudnn.c) and plain loops in that of cuBLAS.  Plans on
+ * it run every kernel of layers/cuda, are recorded and replayed, and every step's use of memory
+ * is checked for its order.
  */
 #ifndef KC_TESTS_EMULATOR_DEVICE_H
 #define KC_TESTS_EMULATOR_DEVICE_H
 
 #include "core/device.h"
 
+struct kc_device_choice;
+
+/* Times nothing: the user's cache of choices is left alone. */
 int kc_emulator_open(struct kc_device *);
+int kc_emulator_open_as(struct kc_device *, const struct kc_device_choice *);
 
 #endif

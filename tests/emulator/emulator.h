@@ -33,6 +33,9 @@ void emu_touch(cudaStream_t, const void *, size_t, int write, const char *what);
 /* The same for the host, which is ordered after what it waited for. */
 void emu_touch_host(const void *, size_t, int write, const char *what);
 
+/* Runs run(copy of the n <= 128 bytes) on the host in the order of the stream; a cudaError_t. */
+int emu_call(void (*run)(const void *), const void *argument, size_t n, cudaStream_t);
+
 /* Allocations of the device, and launches of kernels, replayed ones included. */
 size_t emu_allocations(void);
 uint64_t emu_launches(void);
