@@ -258,7 +258,7 @@ static const char *const form_name[] = {"direct", "fused", "wide", "inner", "low
 static void ask(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool verbose, struct row *r)
 {
 	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
-	int n = kc_cudnn_conv_candidates(lib, c, false, all);
+	int n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_FIRST, all);
 	unsigned refused = KC_CUDNN_NONDETERMINISTIC | KC_CUDNN_RUN_TIME_COMPILED;
 	char key[KC_CUDNN_KEY];
 

@@ -300,8 +300,19 @@ struct search {
 	const struct kc_cudnn_conv *conv;
 	int64_t form;
 	bool compiled;                  /* those that are compiled at run time, or the others */
-	int most;
+	enum kc_cudnn_effort effort;
 };
+
+static bool can_build(struct kc_cudnn_graph *g, struct kc_cudnn_choice *c)
+{
+	struct kc_cudnn_plan *plan;
+
+	if (kc_cudnn_plan_build(&plan, g, &c->config) < 0)
+		return false;
+	c->workspace = (int64_t)kc_cudnn_plan_workspace(plan);
+	kc_cudnn_plan_free(plan);
+	return true;
+}
 
 /* Adds to the n that were found what this heuristic names. */
 static int search_mode(const struct search *s, struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
@@ -310,27 +321,27 @@ static int search_mode(const struct search *s, struct kc_cudnn_graph *g, enum kc
 	enum { ROOM = 128 };
 	struct kc_cudnn_config all[ROOM];
 	int found = kc_cudnn_graph_configs(g, mode, all, ROOM);
+	int most = s->effort == KC_CUDNN_MANY && !s->compiled ? KC_CUDNN_TRIES : 1;
 
-	for (int i = 0; i < found && n < s->most; i++) {
+	for (int i = 0; i < found && n < most; i++) {
 		struct kc_cudnn_choice try = {.form = s->form, .config = all[i]};
-		struct kc_cudnn_plan *plan;
 		bool seen = false;
 
 		for (int k = 0; k < n; k++)
 			seen = seen || is_same(&to[k].config, &all[i]);
 		if (seen || !may_use(s->conv, &try) ||
-		    s->compiled != !!(all[i].notes & KC_CUDNN_RUN_TIME_COMPILED) ||
-		    kc_cudnn_plan_build(&plan, g, &all[i]) < 0)
+		    s->compiled != !!(all[i].notes & KC_CUDNN_RUN_TIME_COMPILED))
 			continue;
-		try.workspace = (int64_t)kc_cudnn_plan_workspace(plan);
-		kc_cudnn_plan_free(plan);
+		if (s->effort != KC_CUDNN_COMPILED && !can_build(g, &try))
+			continue;
 		to[n++] = try;
 	}
 	return n;
 }
 
-static int search_form(const struct search *s, bool thorough, struct kc_cudnn_choice *to)
+static int search_form(const struct search *s, struct kc_cudnn_choice *to)
 {
+	bool thorough = s->effort != KC_CUDNN_FIRST;
 	struct kc_cudnn_graph *g;
 	int n;
 
@@ -352,48 +363,69 @@ static bool is_simple(const struct kc_cudnn_conv *c, int64_t form)
 	return form != KC_FORM_INNER;
 }
 
-int kc_cudnn_conv_candidates(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool thorough,
+int kc_cudnn_conv_candidates(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+			     enum kc_cudnn_effort effort,
 			     struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES])
 {
-	enum { COMPILED = 2 };
-	struct search s = {.lib = lib, .conv = c};
+	struct search s = {.lib = lib, .conv = c, .effort = effort};
 	int64_t form[KC_FORMS];
 	int n_forms = forms_of(c, form), n = 0;
 
-	s.most = thorough ? KC_CUDNN_TRIES - COMPILED : 1;
-	for (int i = 0; i < n_forms; i++) {
+	for (int i = 0; i < n_forms && effort != KC_CUDNN_COMPILED; i++) {
 		s.form = form[i];
 		if (is_simple(c, form[i]))
-			n += search_form(&s, thorough, to + n);
+			n += search_form(&s, to + n);
 	}
 	s.compiled = true;
-	s.most = thorough ? COMPILED : 1;
-	for (int i = 0; i < n_forms && (thorough || !n); i++) {
+	for (int i = 0; i < n_forms && !n; i++) {
 		s.form = form[i];
-		n += search_form(&s, thorough, to + n);
+		n += search_form(&s, to + n);
 	}
 	return n;
 }
 
 /* ---- the choice ---- */
 
-static int time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
-		    const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *to, int n)
-{
-	int best = -1;
+/* What is compiled at run time costs as much at every start: 0.8 s, paid back by 8,000 runs. */
+#define COMPILING 1e-4
 
+static double cost(const struct kc_cudnn_choice *c)
+{
+	return c->seconds + (c->config.notes & KC_CUDNN_RUN_TIME_COMPILED ? COMPILING : 0);
+}
+
+/* Keeps the cheapest so far and its plan, which may be NULL before. */
+static void time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+		     const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *all, int n,
+		     struct kc_cudnn_choice *best, struct kc_cudnn_plan **best_plan)
+{
 	for (int i = 0; i < n; i++) {
 		struct kc_cudnn_plan *plan;
-		int rc;
 
-		if (kc_cudnn_conv_plan(&plan, lib, c, &to[i]) < 0)
+		if (kc_cudnn_conv_plan(&plan, lib, c, &all[i]) < 0)
 			continue;
-		rc = timer->time(timer->own, c, &to[i], plan, &to[i].seconds);
-		kc_cudnn_plan_free(plan);
-		if (rc >= 0 && (best < 0 || to[i].seconds < to[best].seconds))
-			best = i;
+		all[i].workspace = (int64_t)kc_cudnn_plan_workspace(plan);
+		if (timer->time(timer->own, c, &all[i], plan, &all[i].seconds) == 0 &&
+		    (!*best_plan || cost(&all[i]) < cost(best))) {
+			kc_cudnn_plan_free(*best_plan);
+			*best_plan = plan;
+			*best = all[i];
+		} else {
+			kc_cudnn_plan_free(plan);
+		}
 	}
-	return best;
+}
+
+/* Compiles nothing where it cannot pay. */
+static void choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+			   const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *all, int n,
+			   struct kc_cudnn_choice *best, struct kc_cudnn_plan **plan)
+{
+	time_all(lib, c, timer, all, n, best, plan);
+	if (!*plan || best->seconds <= COMPILING)
+		return;
+	n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_COMPILED, all);
+	time_all(lib, c, timer, all, n, best, plan);
 }
 
 int kc_cudnn_conv_choose(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
@@ -402,20 +434,21 @@ int kc_cudnn_conv_choose(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 {
 	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
 	char key[KC_CUDNN_KEY];
-	int n, best = -1;
+	int n;
 
 	kc_cudnn_conv_key(c, key);
 	if (cache && kc_cudnn_cache_find(cache, key, choice) &&
 	    kc_cudnn_conv_plan(plan, lib, c, choice) == 0)
 		return 0;
-	n = kc_cudnn_conv_candidates(lib, c, timer != NULL, all);
-	if (timer)
-		best = time_all(lib, c, timer, all, n);
-	/* Where it cannot be kept, the next run times it again. */
-	if (cache && best >= 0)
-		(void)kc_cudnn_cache_add(cache, key, &all[best]);
+	n = kc_cudnn_conv_candidates(lib, c, timer ? KC_CUDNN_MANY : KC_CUDNN_FIRST, all);
 	if (!n)
 		return KC_FAIL(KC_ENOSUP, "cudnn: no engine for %s", key);
-	*choice = all[KC_MAX(best, 0)];
-	return kc_cudnn_conv_plan(plan, lib, c, choice);
+	*plan = NULL;
+	*choice = all[0];
+	if (timer)
+		choose_by_time(lib, c, timer, all, n, choice, plan);
+	/* Where it cannot be kept, the next run times it again. */
+	if (cache && *plan)
+		(void)kc_cudnn_cache_add(cache, key, choice);
+	return *plan ? 0 : kc_cudnn_conv_plan(plan, lib, c, choice);
 }

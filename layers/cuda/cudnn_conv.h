@@ -2,8 +2,9 @@
  * Convolutions as cuDNN runs them: what there is to run (a signature), the forms in which it can
  * be put to the library, and which form and engine is taken.
  *
- * Without an argument to time with, the first guess of the library's heuristics is taken, and
- * engines that are compiled at run time only where there is no other: each takes it 0.8 s.
+ * Without anything to time with, the first guess of the library's heuristics is taken, and engines
+ * that are compiled at run time only where there is no other: each takes 0.8 s at every start.
+ * A timed one must save a tenth of a millisecond.
  */
 #ifndef KC_LAYERS_CUDA_CUDNN_CONV_H
 #define KC_LAYERS_CUDA_CUDNN_CONV_H
@@ -67,13 +68,17 @@ void kc_cudnn_conv_key(const struct kc_cudnn_conv *, char *key);
 int kc_cudnn_conv_plan(struct kc_cudnn_plan **, struct kc_cudnn *, const struct kc_cudnn_conv *,
 		       const struct kc_cudnn_choice *);
 
-/*
- * What can be run, best guess first, every one tried by building its plan; the number of them.
- * thorough: up to KC_CUDNN_TRIES of every form, else the first of every form that has any.
- */
+/* How far the search goes.  FIRST and MANY fall back to what is compiled at run time. */
+enum kc_cudnn_effort {
+	KC_CUDNN_FIRST,         /* the best guess of every form */
+	KC_CUDNN_MANY,          /* up to KC_CUDNN_TRIES of every form */
+	KC_CUDNN_COMPILED       /* the best guess that is compiled at run time: not built yet */
+};
+
+/* What can be run, best guess first, each tried by building its plan; how many. */
 enum { KC_CUDNN_TRIES = 8, KC_CUDNN_CANDIDATES = KC_FORMS * KC_CUDNN_TRIES };
-int kc_cudnn_conv_candidates(struct kc_cudnn *, const struct kc_cudnn_conv *, bool thorough,
-			     struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES]);
+int kc_cudnn_conv_candidates(struct kc_cudnn *, const struct kc_cudnn_conv *,
+			     enum kc_cudnn_effort, struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES]);
 
 /* Seconds of one run of the candidate; what goes with its form (bias kernel, widening) counts. */
 struct kc_cudnn_timer {
