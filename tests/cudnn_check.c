@@ -19,7 +19,7 @@
 
 /* ---- GPUs ---- */
 
-/* What cuDNN reads of a device, from the vendor's data sheets and programming guide. */
+/* What cuDNN reads of a device, and requires of its description; figures of the vendor. */
 struct gpu {
 	const char *name;
 	int version, sms, shared, threads_sm, blocks_sm, clock_khz, memory_khz;

@@ -58,8 +58,8 @@ void kc_cublas_close(struct kc_cublas *b)
 }
 
 /* Read column by column, every matrix here is its transpose: C^T = op(B)^T op(A)^T. */
-int kc_cublas_run(struct kc_cublas *b, const struct kc_cublas_product *p, const void *left,
-		  const void *right, float *c)
+int kc_cublas_run(struct kc_cublas *blas, const struct kc_cublas_product *p, const void *a,
+		  const void *b, float *c)
 {
 	cudaDataType_t type = p->in == KC_BF16 ? CUDA_R_16BF : CUDA_R_32F;
 	cublasComputeType_t compute = p->in == KC_F32 && p->tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32
@@ -67,9 +67,9 @@ int kc_cublas_run(struct kc_cublas *b, const struct kc_cublas_product *p, const 
 	const float one = 1, zero = 0;
 
 	return check(cublasGemmStridedBatchedEx_64(
-			     b->handle, p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
+			     blas->handle, p->transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,
 			     p->transpose_a ? CUBLAS_OP_T : CUBLAS_OP_N, p->n, p->m, p->k, &one,
-			     right, type, p->transpose_b ? p->k : p->n, p->k * p->n, left, type,
+			     b, type, p->transpose_b ? p->k : p->n, p->k * p->n, a, type,
 			     p->transpose_a ? p->m : p->k, p->m * p->k, &zero, c, CUDA_R_32F, p->n,
 			     p->m * p->n, p->batch, compute, CUBLAS_GEMM_DEFAULT),
 		     "matrix product");

@@ -43,8 +43,6 @@ void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, 
 	copy_dims(c->x, &x->type);
 	copy_dims(c->w, &w->type);
 	copy_dims(c->y, &y->type);
-	c->x_pitch = c->x[1];
-	c->y_pitch = c->y[1];
 	c->stride[0] = c->dilation[0] = 1;
 	for (int i = 0; i < a->nd; i++) {
 		c->stride[skip + i] = a->stride[i];
@@ -80,10 +78,8 @@ void kc_cudnn_conv_key(const struct kc_cudnn_conv *c, char *key)
 		return;
 	fprintf(f, "%s %dd", pass_name[c->pass], (int)c->nd);
 	put_dims(f, "x", c->x, c->nd + 2);
-	fprintf(f, "/%lld", (long long)c->x_pitch);
 	put_dims(f, "w", c->w, c->nd + 2);
 	put_dims(f, "y", c->y, c->nd + 2);
-	fprintf(f, "/%lld", (long long)c->y_pitch);
 	put_dims(f, "stride", c->stride, c->nd);
 	put_dims(f, "pad", c->pad, c->nd);
 	put_dims(f, "dilation", c->dilation, c->nd);
@@ -106,11 +102,11 @@ static int64_t alignment(const struct kc_cudnn_tensor *t)
 	return align;
 }
 
-/* Channels-last in memory, `pitch` elements from one place to the next. */
-static struct kc_cudnn_tensor tensor(int64_t dtype, int64_t nd, const int64_t *dim, int64_t pitch)
+/* Channels-last in memory. */
+static struct kc_cudnn_tensor tensor(int64_t dtype, int64_t nd, const int64_t *dim)
 {
 	struct kc_cudnn_tensor t = {.dtype = (enum kc_dtype)dtype, .ndim = (int)nd + 2};
-	int64_t step = pitch;
+	int64_t step = dim[1];
 
 	for (int i = 0; i < t.ndim; i++)
 		t.dim[i] = dim[i];
@@ -126,18 +122,18 @@ static struct kc_cudnn_tensor tensor(int64_t dtype, int64_t nd, const int64_t *d
 
 static struct kc_cudnn_tensor of_x(const struct kc_cudnn_conv *c, int64_t dtype)
 {
-	return tensor(dtype, c->nd, c->x, c->x_pitch);
+	return tensor(dtype, c->nd, c->x);
 }
 
 static struct kc_cudnn_tensor of_y(const struct kc_cudnn_conv *c, int64_t dtype)
 {
-	return tensor(dtype, c->nd, c->y, c->y_pitch);
+	return tensor(dtype, c->nd, c->y);
 }
 
 /* Weights are packed, and their gradients unpacked, by us: they lie on lines of their own. */
 static struct kc_cudnn_tensor of_w(const struct kc_cudnn_conv *c, int64_t dtype)
 {
-	struct kc_cudnn_tensor t = tensor(dtype, c->nd, c->w, c->w[1]);
+	struct kc_cudnn_tensor t = tensor(dtype, c->nd, c->w);
 
 	t.align = 16;
 	return t;
@@ -153,7 +149,7 @@ static struct kc_cudnn_tensor of_result(const struct kc_cudnn_conv *c, int64_t d
 static struct kc_cudnn_tensor of_bias(const struct kc_cudnn_conv *c, int64_t dtype)
 {
 	int64_t dim[5] = {1, c->pass == KC_CUDNN_DGRAD ? c->x[1] : c->y[1], 1, 1, 1};
-	struct kc_cudnn_tensor t = tensor(dtype, c->nd, dim, dim[1]);
+	struct kc_cudnn_tensor t = tensor(dtype, c->nd, dim);
 
 	t.align = 16;
 	return t;
