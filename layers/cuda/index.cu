@@ -7,11 +7,15 @@ KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) gather(KC_CONSTANT kc_cu_entries a)
 {
 	for (int64_t i = blockIdx.y; i < a.y_count; i += gridDim.y) {
 		int64_t k = a.index[i * a.index_stride];
-		bool inside = k >= 0 && k < a.x_count;
 
-		KC_GRID_LOOP(e, a.n)
-			kc_cu_write(a.y.data, a.y.dtype, i * a.y_stride + kc_cu_at(a.y, e),
-				    inside ? kc_cu_get(a.x, k * a.x_stride + kc_cu_at(a.x, e)) : 0);
+		KC_GRID_LOOP(e, a.n) {
+			int64_t to = i * a.y_stride + kc_cu_at(a.y, e);
+
+			if (k >= 0 && k < a.x_count)
+				kc_cu_copy(a.y, to, a.x, k * a.x_stride + kc_cu_at(a.x, e));
+			else
+				kc_cu_write(a.y.data, a.y.dtype, to, 0);
+		}
 	}
 }
 
@@ -57,10 +61,12 @@ KC_DEVICE int64_t index_at(const kc_view &index, int64_t i)
 KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) take(KC_CONSTANT kc_cu_places a)
 {
 	KC_GRID_LOOP(i, a.n) {
-		int64_t k = index_at(a.index, i), at = kc_cu_at(a.x, i) + k * a.stride;
+		int64_t k = index_at(a.index, i), to = kc_cu_at(a.y, i);
 
-		kc_cu_write(a.y.data, a.y.dtype, kc_cu_at(a.y, i),
-			    k >= 0 && k < a.size ? kc_cu_get(a.x, at) : 0);
+		if (k >= 0 && k < a.size)
+			kc_cu_copy(a.y, to, a.x, kc_cu_at(a.x, i) + k * a.stride);
+		else
+			kc_cu_write(a.y.data, a.y.dtype, to, 0);
 	}
 }
 

@@ -153,6 +153,20 @@ KC_DEVICE float kc_cu_get(const struct kc_view &x, int64_t at)
 	return kc_cu_read(x.data, x.dtype, at);
 }
 
+/* An element of x to y, as it is where their types are equal. */
+KC_DEVICE void kc_cu_copy(const struct kc_view &y, int64_t to, const struct kc_view &x,
+			  int64_t from)
+{
+	bool same = x.dtype == y.dtype;
+
+	if (same && y.dtype == KC_VIEW_I32)
+		((int32_t *)y.data)[to] = ((const int32_t *)x.data)[from];
+	else if (same && (y.dtype == KC_VIEW_I64 || y.dtype == KC_VIEW_F64))
+		((int64_t *)y.data)[to] = ((const int64_t *)x.data)[from];
+	else
+		kc_cu_write(y.data, y.dtype, to, kc_cu_get(x, from));
+}
+
 /* Offset of element i of x, counted with the last dimension fastest. */
 KC_DEVICE int64_t kc_cu_at(const struct kc_view &x, int64_t i)
 {

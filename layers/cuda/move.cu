@@ -141,7 +141,7 @@ KC_KERNEL void KC_BOUNDS(KC_CU_THREADS)
 	reshape(KC_CONSTANT kc_view to, KC_CONSTANT kc_view from, int64_t n)
 {
 	KC_GRID_LOOP(i, n)
-		kc_cu_write(to.data, to.dtype, kc_cu_at(to, i), kc_cu_get(from, kc_cu_at(from, i)));
+		kc_cu_copy(to, kc_cu_at(to, i), from, kc_cu_at(from, i));
 }
 
 extern "C" int kc_cu_reshape(const struct kc_view *to, const struct kc_view *from, int64_t n,

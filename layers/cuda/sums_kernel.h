@@ -11,9 +11,11 @@ KC_DEVICE double kc_cu_sums_scale(const kc_cu_sums &s)
 	return s.most ? ldexp(1.0, s.bits + 126 - (int)(*s.most >> 23)) : 1;
 }
 
-/* No term is larger than the largest input. */
+/* No term is larger than the largest input.  Whole displacements have three weights of 0. */
 KC_DEVICE void kc_cu_sums_add(const kc_cu_sums &s, double scale, int64_t at, float term)
 {
+	if (term == 0)
+		return;
 	if (s.most)
 		atomicAdd((unsigned long long *)s.sum + at,
 			  (unsigned long long)__double2ll_rn(scale * term));
