@@ -14,6 +14,20 @@ enum { ENOUGH = 132 * 8 };
 #define MUL __fmul_rn
 #define DIV __fdiv_rn
 
+/* An item of the table in registers: the compiler could not know that no store changes it. */
+struct arrays {
+	const float *grad;              /* NULL: not dense floats */
+	float *master, *moment1, *moment2, *moment_max, *ema, *sum;
+};
+
+KC_DEVICE arrays arrays_of(const kc_cu_update &u)
+{
+	bool dense = u.grad.nd == 1 && u.grad.stride[0] == 1 && u.grad.dtype == KC_VIEW_F32;
+
+	return {dense ? (const float *)u.grad.data : NULL, u.master, u.moment1, u.moment2,
+		u.moment_max, u.ema, u.sum};
+}
+
 /* What the host's numbers and the step make, once per block. */
 struct factors {
 	float lr, scale;                /* of SGD; of the gradients */
@@ -43,8 +57,7 @@ KC_DEVICE float lerp(float m, float g, double weight)
 	return w < 0.5f ? ADD(m, MUL(w, SUB(g, m))) : SUB(g, MUL(SUB(g, m), rest));
 }
 
-KC_DEVICE float adam(const kc_cu_rule &r, const factors &f, const kc_cu_update &u, int64_t i,
-		     float g)
+KC_DEVICE float adam(const kc_cu_rule &r, const factors &f, const arrays &u, int64_t i, float g)
 {
 	float p = u.master[i], v, w = (float)(1 - r.beta2), m;
 
@@ -65,8 +78,7 @@ KC_DEVICE float adam(const kc_cu_rule &r, const factors &f, const kc_cu_update &
 	return ADD(p, DIV(MUL(f.step, m), ADD(DIV(__fsqrt_rn(v), f.root), (float)r.eps)));
 }
 
-KC_DEVICE float sgd(const kc_cu_rule &r, const factors &f, const kc_cu_update &u, int64_t i,
-		    float g)
+KC_DEVICE float sgd(const kc_cu_rule &r, const factors &f, const arrays &u, int64_t i, float g)
 {
 	float p = u.master[i], momentum = (float)r.momentum;
 
@@ -81,16 +93,14 @@ KC_DEVICE float sgd(const kc_cu_rule &r, const factors &f, const kc_cu_update &u
 	return ADD(p, MUL(f.lr, g));
 }
 
-KC_DEVICE float gradient_at(const kc_cu_update &u, int64_t i)
+KC_DEVICE float gradient_at(const arrays &a, const kc_view &grad, int64_t i)
 {
-	if (u.grad.nd == 1 && u.grad.stride[0] == 1 && u.grad.dtype == KC_VIEW_F32)
-		return ((const float *)u.grad.data)[i];
-	return kc_cu_get(u.grad, kc_cu_at(u.grad, i));
+	return a.grad ? a.grad[i] : kc_cu_get(grad, kc_cu_at(grad, i));
 }
 
-KC_DEVICE void update(const kc_cu_rule &r, const factors &f, const kc_cu_update &u, int64_t i)
+KC_DEVICE void update(const kc_cu_rule &r, const factors &f, const arrays &u, int64_t i, float grad)
 {
-	float g = MUL(gradient_at(u, i), f.scale);
+	float g = MUL(grad, f.scale);
 	float p = r.kind == SGD ? sgd(r, f, u, i, g) : adam(r, f, u, i, g);
 
 	u.master[i] = p;
@@ -103,18 +113,21 @@ optimize(const kc_cu_update *updates, kc_cu_pieces pieces, KC_CONSTANT kc_cu_rul
 {
 	KC_SHARED(factors, f, [1]);
 	bool allowed = !r.finite || *r.finite != 0;
+	factors mine;
 
 	if (threadIdx.x == 0 && allowed)
 		f[0] = factors_of(r);
 	if (threadIdx.x == 0 && blockIdx.x == 0)
 		*r.y = allowed ? 1 : 0;
 	__syncthreads();
+	mine = f[0];
 	for (int64_t p = blockIdx.x; allowed && p < pieces.n; p += gridDim.x) {
 		const kc_cu_update &u = updates[pieces.at[p].item];
+		arrays a = arrays_of(u);
 		int64_t first = pieces.at[p].first, end = min(first + KC_CU_PIECE, u.n);
 
 		for (int64_t i = first + threadIdx.x; i < end; i += KC_CU_THREADS)
-			update(r, f[0], u, i);
+			update(r, mine, a, i, gradient_at(a, u.grad, i));
 	}
 }
 
@@ -125,10 +138,11 @@ accumulate(const kc_cu_update *updates, kc_cu_pieces pieces, float *y)
 		*y = 1;
 	for (int64_t p = blockIdx.x; p < pieces.n; p += gridDim.x) {
 		const kc_cu_update &u = updates[pieces.at[p].item];
+		arrays a = arrays_of(u);
 		int64_t first = pieces.at[p].first, end = min(first + KC_CU_PIECE, u.n);
 
 		for (int64_t i = first + threadIdx.x; i < end; i += KC_CU_THREADS)
-			u.sum[i] = ADD(u.sum[i], gradient_at(u, i));
+			a.sum[i] = ADD(a.sum[i], gradient_at(a, u.grad, i));
 	}
 }
 

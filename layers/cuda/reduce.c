@@ -94,24 +94,35 @@ static void choose(struct kc_cu_sum *s)
 	s->chunks = (s->terms + s->length - 1) / s->length;
 }
 
-/* Packs begin at multiples of their size everywhere. */
-static bool is_vector(const struct kc_cu_sum *s)
+/* Runs of neighbours, wherever they are, begin at multiples of n and are multiples of it long. */
+static bool divides(const struct kc_cu_sum *s, int64_t n)
 {
 	const struct kc_view *fast = s->kind == KC_CU_SUM_COLUMNS ? &s->kept : &s->summed;
 	const struct kc_view *slow = s->kind == KC_CU_SUM_COLUMNS ? &s->summed : &s->kept;
 	int last = fast->nd - 1;
-	int64_t pack = pack_of(s);
 
-	if ((s->kept.dtype != KC_VIEW_F32 && s->kept.dtype != KC_VIEW_BF16) ||
-	    fast->stride[last] != 1 || fast->dim[last] % pack || (uintptr_t)s->kept.data % 16)
+	if (fast->stride[last] != 1 || fast->dim[last] % n ||
+	    (uintptr_t)s->kept.data % ((uintptr_t)n * kc_dtype_size((enum kc_dtype)fast->dtype)))
 		return false;
 	for (int d = 0; d < last; d++)
-		if (fast->stride[d] % pack)
+		if (fast->stride[d] % n)
 			return false;
 	for (int d = 0; d < slow->nd; d++)
-		if (slow->stride[d] % pack)
+		if (slow->stride[d] % n)
 			return false;
 	return true;
+}
+
+static int32_t width_of(const struct kc_cu_sum *s)
+{
+	int64_t n = pack_of(s);
+
+	if (s->kind == KC_CU_SUM_THREAD ||
+	    (s->kept.dtype != KC_VIEW_F32 && s->kept.dtype != KC_VIEW_BF16))
+		return 1;
+	while (n > 1 && !divides(s, n))
+		n /= 2;
+	return (int32_t)n;
 }
 
 static bool fits(const struct kc_step_info *info)
@@ -143,7 +154,7 @@ static int run(const struct kc_call *call)
 	s.kept.data = call->in[0].data;
 	s.to.data = call->out[0].data;
 	s.part = call->workspace;
-	s.vector = is_vector(&s);
+	s.width = width_of(&s);
 	return kc_cuda_launched(kc_cu_run_sum(&s, kc_cuda_stream(call)), "sum");
 }
 

@@ -40,14 +40,17 @@ KC_DEVICE float sum_of_lanes(float x)
 	return x;
 }
 
-template <class T>
+template <class T, int width>
+struct alignas(width * sizeof(T)) pack { T v[width]; };
+
+template <class T, int width>
 KC_DEVICE float sum_pack(const void *data, int64_t at)
 {
-	kc_pack16<T> x = *(const kc_pack16<T> *)((const T *)data + at);
+	pack<T, width> x = *(const pack<T, width> *)((const T *)data + at);
 	float sum = 0;
 
 #pragma unroll
-	for (int k = 0; k < (int)(16 / sizeof(T)); k++)
+	for (int k = 0; k < width; k++)
 		sum += kc_cu_load(&x.v[k]);
 	return sum;
 }
@@ -58,7 +61,7 @@ KC_DEVICE float terms_at(const kc_cu_sum &s, int64_t base, int64_t r)
 {
 	int64_t at = base + (s.summed.nd == 1 ? r * s.summed.stride[0] : kc_cu_at(s.summed, r));
 
-	return step == 1 ? kc_cu_get(s.kept, at) : sum_pack<T>(s.kept.data, at);
+	return step == 1 ? kc_cu_get(s.kept, at) : sum_pack<T, step>(s.kept.data, at);
 }
 
 /* blockIdx.y: the chunk.  Several sums per block, a warp each... */
@@ -131,15 +134,11 @@ KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) sum_columns(KC_CONSTANT kc_cu_sum s)
 			int64_t at = s.summed.nd == 1 ? r * s.summed.stride[0]
 						      : kc_cu_at(s.summed, r);
 
-			if (width == 1) {
-				sum[0] += kc_cu_load(x + at);
-			} else {
-				kc_pack16<T> p = *(const kc_pack16<T> *)(x + at);
+			pack<T, width> p = *(const pack<T, width> *)(x + at);
 
 #pragma unroll
-				for (int j = 0; j < width; j++)
-					sum[j] += kc_cu_load(&p.v[j]);
-			}
+			for (int j = 0; j < width; j++)
+				sum[j] += kc_cu_load(&p.v[j]);
 		}
 	}
 #pragma unroll
@@ -222,17 +221,19 @@ extern "C" int kc_cu_run_sum(const struct kc_cu_sum *s, cudaStream_t stream)
 
 	if (s->kind == KC_CU_SUM_THREAD)
 		KC_LAUNCH(sum_threads, kc_cu_blocks(s->n), KC_CU_THREADS, 0, stream, *s);
-	else if (s->kind == KC_CU_SUM_WARP && !s->vector)
-		by_warps<float, 1>(*s, stream);
-	else if (s->kind == KC_CU_SUM_WARP && low)
+	else if (s->kind == KC_CU_SUM_WARP && low && s->width == 8)
 		by_warps<kc_bf16, 8>(*s, stream);
-	else if (s->kind == KC_CU_SUM_WARP)
+	else if (s->kind == KC_CU_SUM_WARP && !low && s->width == 4)
 		by_warps<float, 4>(*s, stream);
-	else if (low && s->vector)
+	else if (s->kind == KC_CU_SUM_WARP)
+		by_warps<float, 1>(*s, stream);
+	else if (low && s->width == 8)
 		by_columns<kc_bf16, 8>(*s, stream);
+	else if (low && s->width == 4)
+		by_columns<kc_bf16, 4>(*s, stream);
 	else if (low)
 		by_columns<kc_bf16, 1>(*s, stream);
-	else if (s->vector)
+	else if (s->width == 4)
 		by_columns<float, 4>(*s, stream);
 	else
 		by_columns<float, 1>(*s, stream);

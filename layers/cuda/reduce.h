@@ -26,7 +26,7 @@ struct kc_cu_sum {
 	int64_t n, terms;               /* sums; terms of each */
 	int64_t chunks, length;
 	int32_t kind;
-	int32_t vector;                 /* elements are read in packs of 16 bytes */
+	int32_t width;                  /* neighbours that are read as one, if not 1: aligned */
 	float *part;
 };
 

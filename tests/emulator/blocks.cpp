@@ -158,7 +158,7 @@ void switch_to(struct fiber *from, struct fiber *to)
 	size_t bytes;
 
 	__sanitizer_start_switch_fiber(&from->fake, to == &scheduler ? host_stack : to->stack,
-				       to == &scheduler ? host_bytes : STACK);
+				       to == &scheduler ? host_bytes : (size_t)STACK);
 	switch_stack(from, to);
 	__sanitizer_finish_switch_fiber(from->fake, &old, &bytes);
 	if (from != &scheduler) {
