@@ -33,7 +33,8 @@ INT("threads", threads, "0", 0, 1024, R, NULL,
     "threads of the CPU, of each process; 0: one per core, which processes share")
 ENUM("flow", flow, "flownet2", "flownet2|dis|pack", R,
      "optical flow: the network, the classical method, or fields stored in the pack file")
-TEXT("device", device, "cpu", 0, "cpu, cuda or cuda:N; --device is the same")
+TEXT("device", device, "cpu", 0,
+     "cpu, cuda or cuda:N; --device is the same; several processes: cuda is a GPU for each")
 BOOL("tf32", tf32, "false", R | KC_OPT_LATER,
      "CUDA: float32 convolutions and products may round their factors to TF32")
 BOOL("cuda_graph", cuda_graph, "true", 0, "CUDA: record the step once and replay it")

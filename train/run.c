@@ -78,16 +78,29 @@ static int threads_of(const struct kc_run *r)
 	return (int)KC_MAX(online / r->ranks->local_size, 1);
 }
 
+/* Without a number each rank takes the GPU of its own number on the machine. */
+static char *device_name(const struct kc_run *r)
+{
+	const char *name = r->config->device;
+
+	return r->ranks->size > 1 && !strcmp(name, "cuda")
+		       ? kc_format("cuda:%d", r->ranks->local_rank)
+		       : kc_strdup(name);
+}
+
 static int open_device(struct kc_run *r)
 {
 	const struct kc_config *c = r->config;
-	const struct kc_device_choice choice = {.name = c->device,
+	char *name = device_name(r);
+	const struct kc_device_choice choice = {.name = name,
 						.threads = threads_of(r),
 						.tf32 = c->tf32,
 						.no_record = !c->cuda_graph,
 						.no_autotune = !c->autotune};
+	int rc = name ? kc_device_open(&r->device, &choice) : KC_ENOMEM;
 
-	return kc_device_open(&r->device, &choice);
+	free(name);
+	return rc;
 }
 
 static int open_step(struct kc_run *r)
