@@ -6,6 +6,7 @@
 #include "layers/ranks.h"
 #include "tests/runs.h"
 #include "tests/test.h"
+#include "train/ranks.h"
 #include "weights/safetensors.h"
 
 #include <arpa/inet.h>
@@ -491,6 +492,40 @@ static void test_numbers(void)
 	KC_CHECK(!status_of(pid[0]) && !status_of(pid[1]));
 }
 
+/* ---- parameters ---- */
+
+/* One bit of a weight or of a moment is told; sharing takes rank 0's. */
+static int shared_params(struct kc_ranks *r)
+{
+	struct kc_run run = {.ranks = r, .saved_iter = -1, .progress = {.iter = r->rank ? 0 : 7}};
+	struct kc_params *s = kc_params_new(KC_F32);
+	struct kc_param *p = matrix(s, "w", 20);
+	float *moment, *weight;
+	bool resumed = !r->rank;
+
+	MUST(!kc_params_alloc(s, true, false));
+	run.training.trainee[KC_GENERATOR].params = s;
+	MUST(!kc_run_compare_params(&run));
+	weight = kc_param_master(p).data;
+	moment = kc_param_array(p, s->moment2).data;
+	weight[399] = r->rank == 1 ? -0.0F : 0;
+	MUST(kc_run_compare_params(&run) == KC_EBACKEND);
+	MUST(says("iteration ") && says("parameters are not those of rank 0"));
+	MUST(!kc_run_share(&run, &resumed));
+	MUST(resumed && run.progress.iter == 7 && !kc_run_compare_params(&run));
+	moment[0] = (float)r->rank;
+	MUST(kc_run_compare_params(&run) == KC_EBACKEND);
+	MUST(!kc_run_share(&run, &resumed));
+	MUST(moment[0] == 0 && !kc_run_compare_params(&run));
+	kc_params_free(s);
+	return 0;
+}
+
+static void test_shared_params(void)
+{
+	in_ranks(2, shared_params);
+}
+
 /* ---- training ---- */
 
 /* Starts bin/train on that file, as one of `size` ranks or below mpirun (port 0). */
@@ -614,6 +649,7 @@ const struct kc_test kc_tests_ranks[] = {
 	{"batch norm sees the batches of all ranks", test_shared_norm},
 	{"every rank hears of a failure", test_failures},
 	{"variables without sense are refused", test_variables},
+	{"parameters that differ are told, and shared", test_shared_params},
 	{"ranks that expect other numbers of them fail", test_numbers},
 	{"two processes train as one, over TCP and MPI", test_training},
 	{0}};
