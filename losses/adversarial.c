@@ -1,5 +1,7 @@
 #include "losses/adversarial.h"
 
+#include "layers/ranks.h"
+
 /* mean of max(0, 1 - sign * x) */
 static struct kc_tensor *margin(struct kc_graph *g, struct kc_tensor *x, double sign)
 {
@@ -22,15 +24,19 @@ struct kc_tensor *kc_score_g(struct kc_graph *g, struct kc_tensor *fake)
 }
 
 /* mean of (x - mean(other) - target)^2 */
-static struct kc_tensor *relative(struct kc_graph *g, struct kc_tensor *x, struct kc_tensor *other,
-				  double target)
+static struct kc_tensor *relative(struct kc_graph *g, struct kc_ranks *ranks, struct kc_tensor *x,
+				  struct kc_tensor *other, double target)
 {
-	return kc_lsgan(g, kc_sub(g, x, kc_mean(g, other)), target);
+	struct kc_tensor *mean = kc_mean(g, other);
+
+	kc_mean_over_ranks(g, ranks, &mean, 1);
+	return kc_lsgan(g, kc_sub(g, x, mean), target);
 }
 
-struct kc_tensor *kc_ralsgan_d(struct kc_graph *g, struct kc_tensor *real, struct kc_tensor *fake)
+struct kc_tensor *kc_ralsgan_d(struct kc_graph *g, struct kc_ranks *ranks, struct kc_tensor *real,
+			       struct kc_tensor *fake)
 {
-	return kc_add(g, relative(g, real, fake, 1), relative(g, fake, real, -1));
+	return kc_add(g, relative(g, ranks, real, fake, 1), relative(g, ranks, fake, real, -1));
 }
 
 struct kc_tensor *kc_lsgan(struct kc_graph *g, struct kc_tensor *x, double target)
@@ -49,8 +55,8 @@ static struct kc_tensor *half(struct kc_graph *g, struct kc_tensor *a, struct kc
 	return kc_scale(g, kc_add(g, a, b), 0.5);
 }
 
-struct kc_tensor *kc_gan_d(struct kc_graph *g, enum kc_gan kind, struct kc_tensor *real,
-			   struct kc_tensor *fake)
+struct kc_tensor *kc_gan_d(struct kc_graph *g, struct kc_ranks *ranks, enum kc_gan kind,
+			   struct kc_tensor *real, struct kc_tensor *fake)
 {
 	switch (kind) {
 	case KC_GAN_VANILLA:
@@ -58,17 +64,17 @@ struct kc_tensor *kc_gan_d(struct kc_graph *g, enum kc_gan kind, struct kc_tenso
 	case KC_GAN_LSGAN: return half(g, kc_lsgan(g, real, 1), kc_lsgan(g, fake, 0));
 	case KC_GAN_HINGE: return kc_hinge_d(g, real, fake);
 	case KC_GAN_WGAN: return kc_wgan_d(g, real, fake);
-	default: return kc_ralsgan_d(g, real, fake);
+	default: return kc_ralsgan_d(g, ranks, real, fake);
 	}
 }
 
-struct kc_tensor *kc_gan_g(struct kc_graph *g, enum kc_gan kind, struct kc_tensor *real,
-			   struct kc_tensor *fake)
+struct kc_tensor *kc_gan_g(struct kc_graph *g, struct kc_ranks *ranks, enum kc_gan kind,
+			   struct kc_tensor *real, struct kc_tensor *fake)
 {
 	switch (kind) {
 	case KC_GAN_VANILLA: return kc_bce_logits(g, fake, 1);
 	case KC_GAN_LSGAN: return kc_lsgan(g, fake, 1);
-	case KC_GAN_RALSGAN: return kc_ralsgan_d(g, fake, real);
+	case KC_GAN_RALSGAN: return kc_ralsgan_d(g, ranks, fake, real);
 	default: return kc_score_g(g, fake);
 	}
 }

@@ -15,12 +15,13 @@
  *	WGAN     Arjovsky et al., ICML 2017, equations 2 and 3 (with kc_gradient_penalty: WGAN-GP)
  *	RALSGAN  Jolicoeur-Martineau, ICLR 2019, relativistic average least squares
  * The two terms of VANILLA and LSGAN are averaged, as in pix2pix; those of the others are added.
+ * ranks: whose scores are one batch, which RALSGAN takes means of; NULL: these alone.
  */
 enum kc_gan { KC_GAN_VANILLA, KC_GAN_LSGAN, KC_GAN_HINGE, KC_GAN_WGAN, KC_GAN_RALSGAN };
-struct kc_tensor *kc_gan_d(struct kc_graph *, enum kc_gan, struct kc_tensor *real,
-			   struct kc_tensor *fake);
-struct kc_tensor *kc_gan_g(struct kc_graph *, enum kc_gan, struct kc_tensor *real,
-			   struct kc_tensor *fake);
+struct kc_tensor *kc_gan_d(struct kc_graph *, struct kc_ranks *ranks, enum kc_gan,
+			   struct kc_tensor *real, struct kc_tensor *fake);
+struct kc_tensor *kc_gan_g(struct kc_graph *, struct kc_ranks *ranks, enum kc_gan,
+			   struct kc_tensor *real, struct kc_tensor *fake);
 
 /* Share of right decisions: real scores above 0, fake ones not.  No gradient. */
 struct kc_tensor *kc_gan_accuracy(struct kc_graph *, struct kc_tensor *real,
@@ -37,7 +38,8 @@ struct kc_tensor *kc_feature_match(struct kc_graph *, struct kc_tensor *const *r
 struct kc_tensor *kc_hinge_d(struct kc_graph *, struct kc_tensor *real, struct kc_tensor *fake);
 struct kc_tensor *kc_wgan_d(struct kc_graph *, struct kc_tensor *real, struct kc_tensor *fake);
 /* Relativistic average least squares: the two swapped is the generator's loss. */
-struct kc_tensor *kc_ralsgan_d(struct kc_graph *, struct kc_tensor *real, struct kc_tensor *fake);
+struct kc_tensor *kc_ralsgan_d(struct kc_graph *, struct kc_ranks *, struct kc_tensor *real,
+			       struct kc_tensor *fake);
 
 /* Of the generator: -mean(fake), for hinge and WGAN alike. */
 struct kc_tensor *kc_score_g(struct kc_graph *, struct kc_tensor *fake);

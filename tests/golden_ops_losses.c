@@ -78,7 +78,7 @@ static void wgan(struct op_case *c)
 
 static void ralsgan(struct op_case *c)
 {
-	op_out(c, "loss", kc_ralsgan_d(G, op_in(c, "real"), op_in(c, "fake")));
+	op_out(c, "loss", kc_ralsgan_d(G, NULL, op_in(c, "real"), op_in(c, "fake")));
 }
 
 static void gram(struct op_case *c)

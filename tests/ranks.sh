@@ -258,8 +258,10 @@ alike()
 alike accumulated 1e-4 --set train.accumulate=2 --set train.clip_grad_norm=0.01 \
 	--set train.niter=4
 alike summed 1e-4 --set train.pixel_weight=1 --set train.reduction=sum --set train.niter=4
-alike gan 1e-3 --set gan.type=vanilla --set network_D.which_model_D=patchgan \
-	--set network_D.n_layers=1 --set network_D.width=0.125 --set train.niter=4
+for loss in vanilla ralsgan; do
+	alike $loss 1e-3 --set gan.type=$loss --set network_D.which_model_D=patchgan \
+		--set network_D.n_layers=1 --set network_D.width=0.125 --set train.niter=4
+done
 # One step: such a small network with batch norm amplifies every rounding.
 alike idc 1e-3 --set model=idc --set network_G.which_model_G=siggraph17 --set train.val_freq=0 \
 	--set train.niter=1 --set train.drop_grey=5

@@ -191,7 +191,7 @@ static void test_scores(void)
 	is(kc_score_g(g, f), 1);
 	is(kc_lsgan(g, f, 1), 8);
 	is(kc_bce_logits(g, r, 1), (log(1 + exp(-2)) + log(1 + exp(-0.5))) / 2);
-	is(kc_ralsgan_d(g, r, f),
+	is(kc_ralsgan_d(g, NULL, r, f),
 	   (pow(2 + 1 - 1, 2) + pow(0.5 + 1 - 1, 2)) / 2 +
 	   (pow(-3 - 1.25 + 1, 2) + pow(1 - 1.25 + 1, 2)) / 2);
 	close_graph();
@@ -206,17 +206,17 @@ static void test_pairs(void)
 	open_graph();
 	r = given(a, KC_TYPE(KC_REAL, 2));
 	f = given(b, KC_TYPE(KC_REAL, 2));
-	is(kc_gan_d(g, KC_GAN_VANILLA, r, f),
+	is(kc_gan_d(g, NULL, KC_GAN_VANILLA, r, f),
 	   (log1p(exp(-2)) + log1p(exp(-0.5)) + log1p(exp(-3)) + log1p(exp(1))) / 4);
-	is(kc_gan_g(g, KC_GAN_VANILLA, r, f), (log1p(exp(3)) + log1p(exp(-1))) / 2);
-	is(kc_gan_d(g, KC_GAN_LSGAN, r, f), ((1 + 0.25) / 2 + (9 + 1) / 2.0) / 2);
-	is(kc_gan_g(g, KC_GAN_LSGAN, r, f), 8);
-	is(kc_gan_d(g, KC_GAN_HINGE, r, f), 0.25 + 1);
-	is(kc_gan_g(g, KC_GAN_HINGE, r, f), 1);
-	is(kc_gan_d(g, KC_GAN_WGAN, r, f), -1 - 1.25);
-	is(kc_gan_g(g, KC_GAN_WGAN, r, f), 1);
-	is(kc_gan_d(g, KC_GAN_RALSGAN, r, f), (4 + 0.25) / 2 + (10.5625 + 0.5625) / 2);
-	is(kc_gan_g(g, KC_GAN_RALSGAN, r, f),
+	is(kc_gan_g(g, NULL, KC_GAN_VANILLA, r, f), (log1p(exp(3)) + log1p(exp(-1))) / 2);
+	is(kc_gan_d(g, NULL, KC_GAN_LSGAN, r, f), ((1 + 0.25) / 2 + (9 + 1) / 2.0) / 2);
+	is(kc_gan_g(g, NULL, KC_GAN_LSGAN, r, f), 8);
+	is(kc_gan_d(g, NULL, KC_GAN_HINGE, r, f), 0.25 + 1);
+	is(kc_gan_g(g, NULL, KC_GAN_HINGE, r, f), 1);
+	is(kc_gan_d(g, NULL, KC_GAN_WGAN, r, f), -1 - 1.25);
+	is(kc_gan_g(g, NULL, KC_GAN_WGAN, r, f), 1);
+	is(kc_gan_d(g, NULL, KC_GAN_RALSGAN, r, f), (4 + 0.25) / 2 + (10.5625 + 0.5625) / 2);
+	is(kc_gan_g(g, NULL, KC_GAN_RALSGAN, r, f),
 	   (pow(-3 - 1.25 - 1, 2) + pow(1 - 1.25 - 1, 2)) / 2 +
 	   (pow(2 + 1 + 1, 2) + pow(0.5 + 1 + 1, 2)) / 2);
 	is(kc_gan_accuracy(g, r, f), 0.75);

@@ -189,7 +189,8 @@ static struct kc_tensor *loss_of_discriminator(struct kc_training *t, const stru
 	const struct kc_config_gan *c = &t->config->gan;
 	enum kc_gan kind = kind_of(t->config);
 	struct kc_graph *g = t->graph;
-	struct kc_tensor *loss = kc_gan_d(g, kind, j->real.score, j->fake.score), *penalty;
+	struct kc_tensor *loss = kc_gan_d(g, t->ranks, kind, j->real.score, j->fake.score);
+	struct kc_tensor *penalty;
 
 	kc_training_show(t, "l_d", loss);
 	if (kind == KC_GAN_VANILLA || kind == KC_GAN_HINGE)
@@ -212,7 +213,8 @@ static void losses_of_generator(struct kc_training *t, const struct judged *j)
 	const struct kc_config_gan *c = &t->config->gan;
 
 	kc_training_term(t, "l_g_gan",
-			 kc_gan_g(t->graph, kind_of(t->config), j->real.score, j->fake.score),
+			 kc_gan_g(t->graph, t->ranks, kind_of(t->config), j->real.score,
+				  j->fake.score),
 			 c->weight);
 	if (c->feature_weight > 0)
 		kc_training_term(t, "l_fm",
