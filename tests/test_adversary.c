@@ -120,6 +120,7 @@ static void test_start(void)
 		KC_CHECK(kc_test_step(&r) && is_same(discriminator(&r), before));
 		KC_CHECK(r.training.n_logged == 3 && isnan(last_of(&r, "l_d")));
 		KC_CHECK(r.progress.updates_d == 0);
+		KC_CHECK(kc_training_flops(&r.training, 1) < kc_training_flops(&r.training, 2));
 		KC_CHECK(kc_test_step(&r) && !is_same(discriminator(&r), before));
 		KC_CHECK(r.training.n_logged == 5 && last_of(&r, "l_d") > 0);
 		KC_CHECK(r.progress.updates == 2 && r.progress.updates_d == 1);

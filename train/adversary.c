@@ -115,16 +115,23 @@ double kc_adversary_rate(const struct kc_config *c, int64_t k)
 
 /* ---- what it sees ---- */
 
-/* Frames [T * B,C,H,W] as clips [B,C,T,H,W]. */
-static struct kc_tensor *as_clips(struct kc_graph *g, struct kc_tensor *x, int64_t frames)
+/*
+ * Frames [T * B,C,H,W] as clips [B,C,T,H,W].  Not by a permutation, whose result is row-major:
+ * the fast convolutions want channels last.
+ */
+static struct kc_tensor *as_clips(struct kc_graph *g, struct kc_tensor *x, int frames)
 {
-	static const int order[] = {1, 2, 0, 3, 4};
+	struct kc_tensor **frame = kc_calloc((size_t)frames, sizeof(struct kc_tensor *)), *clip;
 	const int64_t *d = x->type.dim;
+	int64_t n = d[0] / frames, one[] = {n, d[1], 1, d[2], d[3]};
 
-	if (kc_is_poison(x))
-		return x;
-	x = kc_reshape(g, x, 5, (int64_t[]){frames, d[0] / frames, d[1], d[2], d[3]});
-	return kc_permute(g, x, order);
+	if (!frame)
+		return kc_graph_fail(g, "%s", kc_errmsg());
+	for (int i = 0; i < frames; i++)
+		frame[i] = kc_reshape(g, kc_slice(g, x, 0, i * n, n, 1), 5, one);
+	clip = kc_concat(g, 2, frame, frames);
+	free(frame);
+	return clip;
 }
 
 static struct kc_tensor *arrange(const struct kc_training *t, struct kc_tensor *x)
