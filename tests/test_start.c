@@ -100,6 +100,9 @@ static void test_mask(void)
 	c.path.strict_load = true;
 	c.path.pretrain_key_net = (char *)kc_test_path("key.pth");
 	KC_CHECK_ERR(kc_start(&c, p, say, NULL), KC_ECONFIG, "trained with mask_cent 0.5");
+	c.network.key_net = KC_TCVC_ECCV16;     /* it has no mask, whatever its file says */
+	KC_CHECK_OK(kc_start(&c, p, say, NULL));
+	c.network.key_net = KC_TCVC_SIGGRAPH17;
 	c.network.mask_cent = 0.5;
 	if (KC_CHECK_OK(kc_start(&c, p, say, NULL)))
 		KC_CHECK(holds(p, names[1], key));

@@ -150,7 +150,8 @@ static int check_mask(const struct start *s, const struct kc_weights *w)
 {
 	const char *told = kc_weights_note(w, "mask_cent");
 
-	if (!told || strtod(told, NULL) == s->c->network.mask_cent)
+	if (s->c->network.key_net != KC_TCVC_SIGGRAPH17 || !told ||
+	    strtod(told, NULL) == s->c->network.mask_cent)
 		return 0;
 	return KC_FAIL(KC_ECONFIG, "%s was trained with mask_cent %s, and network_G.mask_cent is "
 		       "%g: make it the same", w->path, told, s->c->network.mask_cent);
