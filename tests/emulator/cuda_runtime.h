@@ -44,9 +44,6 @@ EMU_VECTOR(float, float, 8, 16)
 EMU_VECTOR(double, double, 16, 16)
 EMU_VECTOR(int, int, 8, 16)
 EMU_VECTOR(unsigned, uint, 8, 16)
-EMU_VECTOR(unsigned short, ushort, 4, 8)
-EMU_VECTOR(unsigned char, uchar, 2, 4)
-EMU_VECTOR(long long, longlong, 16, 16)
 #undef EMU_VECTOR
 
 /* ---- the running thread ---- */
@@ -242,26 +239,6 @@ static inline T atomicCAS(T *p, std::common_type_t<T> expected, std::common_type
 	return old;
 }
 
-/* ---- reading and writing with a hint ---- */
-
-template <class T>
-static inline T __ldg(const T *p)
-{
-	return *p;
-}
-
-template <class T>
-static inline T __ldcs(const T *p)
-{
-	return *p;
-}
-
-template <class T>
-static inline void __stcs(T *p, std::common_type_t<T> x)
-{
-	*p = x;
-}
-
 /* ---- numbers ---- */
 
 #define EMU_CAST(name, to, from) \
@@ -274,11 +251,7 @@ static inline void __stcs(T *p, std::common_type_t<T> x)
 		return y; \
 	}
 EMU_CAST(__float_as_uint, unsigned, float)
-EMU_CAST(__float_as_int, int, float)
 EMU_CAST(__uint_as_float, float, unsigned)
-EMU_CAST(__int_as_float, float, int)
-EMU_CAST(__double_as_longlong, long long, double)
-EMU_CAST(__longlong_as_double, double, long long)
 #undef EMU_CAST
 
 #define EMU_MIN_MAX(type) \
@@ -317,26 +290,6 @@ static inline double max(double a, double b)
 	return fmax(a, b);
 }
 
-static inline float rsqrtf(float x)
-{
-	return 1 / sqrtf(x);
-}
-
-static inline float __saturatef(float x)
-{
-	return x > 0 ? x < 1 ? x : 1 : 0;
-}
-
-/* The C library has names like these of its own. */
-#define __expf(x) expf(x)
-#define __logf(x) logf(x)
-#define __powf(x, y) powf((x), (y))
-
-static inline float __fdividef(float a, float b)
-{
-	return a / b;
-}
-
 static inline float __fadd_rn(float a, float b)
 {
 	return a + b;
@@ -367,39 +320,9 @@ static inline float __fmaf_rn(float a, float b, float c)
 	return fmaf(a, b, c);
 }
 
-static inline int __float2int_rn(float x)
-{
-	return (int)rintf(x);
-}
-
-static inline int __float2int_rd(float x)
-{
-	return (int)floorf(x);
-}
-
-static inline long long __float2ll_rn(float x)
-{
-	return llrintf(x);
-}
-
 static inline long long __double2ll_rn(double x)
 {
 	return llrint(x);
-}
-
-static inline int __popc(unsigned x)
-{
-	return __builtin_popcount(x);
-}
-
-static inline int __ffs(int x)
-{
-	return __builtin_ffs(x);
-}
-
-static inline int __clz(int x)
-{
-	return x ? __builtin_clz((unsigned)x) : 32;
 }
 
 #endif

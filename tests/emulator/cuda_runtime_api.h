@@ -50,20 +50,6 @@ enum cudaStreamCaptureMode {
 	cudaStreamCaptureModeRelaxed
 };
 
-enum cudaStreamCaptureStatus {
-	cudaStreamCaptureStatusNone,
-	cudaStreamCaptureStatusActive,
-	cudaStreamCaptureStatusInvalidated
-};
-
-enum cudaDeviceAttr {
-	cudaDevAttrMaxSharedMemoryPerBlock = 8,
-	cudaDevAttrMultiProcessorCount = 16,
-	cudaDevAttrComputeCapabilityMajor = 75,
-	cudaDevAttrComputeCapabilityMinor = 76,
-	cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
-};
-
 enum cudaFuncAttribute {
 	cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
 	cudaFuncAttributePreferredSharedMemoryCarveout = 9
@@ -82,35 +68,24 @@ struct cudaDeviceProp {
 };
 
 cudaError_t cudaGetDeviceCount(int *);
-cudaError_t cudaGetDevice(int *);
 cudaError_t cudaSetDevice(int);
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *, int);
-cudaError_t cudaDeviceGetAttribute(int *, enum cudaDeviceAttr, int);
-cudaError_t cudaDeviceGetPCIBusId(char *, int, int);
-cudaError_t cudaDeviceSynchronize(void);
 cudaError_t cudaRuntimeGetVersion(int *);
 cudaError_t cudaDriverGetVersion(int *);
 cudaError_t cudaGetLastError(void);
-cudaError_t cudaPeekAtLastError(void);
 const char *cudaGetErrorString(cudaError_t);
-const char *cudaGetErrorName(cudaError_t);
 
 cudaError_t cudaMalloc(void **, size_t);
 cudaError_t cudaFree(void *);
-cudaError_t cudaMallocHost(void **, size_t);
 cudaError_t cudaHostAlloc(void **, size_t, unsigned);
 cudaError_t cudaFreeHost(void *);
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total);
 cudaError_t cudaMemcpy(void *, const void *, size_t, enum cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void *, const void *, size_t, enum cudaMemcpyKind, cudaStream_t);
-cudaError_t cudaMemcpy2DAsync(void *, size_t pitch_to, const void *, size_t pitch_from,
-			      size_t width, size_t rows, enum cudaMemcpyKind, cudaStream_t);
 cudaError_t cudaMemset(void *, int, size_t);
 cudaError_t cudaMemsetAsync(void *, int, size_t, cudaStream_t);
 
-cudaError_t cudaStreamCreate(cudaStream_t *);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *, unsigned);
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *, unsigned, int);
 cudaError_t cudaStreamDestroy(cudaStream_t);
 cudaError_t cudaStreamSynchronize(cudaStream_t);
 cudaError_t cudaStreamQuery(cudaStream_t);
@@ -121,18 +96,14 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *, unsigned);
 cudaError_t cudaEventDestroy(cudaEvent_t);
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t);
 cudaError_t cudaEventSynchronize(cudaEvent_t);
-cudaError_t cudaEventQuery(cudaEvent_t);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t);
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, enum cudaStreamCaptureMode);
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t *);
-cudaError_t cudaStreamIsCapturing(cudaStream_t, enum cudaStreamCaptureStatus *);
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *, cudaGraph_t, unsigned long long);
 cudaError_t cudaGraphLaunch(cudaGraphExec_t, cudaStream_t);
-cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t);
 cudaError_t cudaGraphDestroy(cudaGraph_t);
 cudaError_t cudaGraphExecDestroy(cudaGraphExec_t);
-cudaError_t cudaGraphGetNodes(cudaGraph_t, void *nodes, size_t *n);
 
 #ifdef __cplusplus
 }

@@ -130,12 +130,6 @@ cudaError_t cudaGetDeviceCount(int *n)
 	return cudaSuccess;
 }
 
-cudaError_t cudaGetDevice(int *device)
-{
-	*device = 0;
-	return cudaSuccess;
-}
-
 cudaError_t cudaSetDevice(int device)
 {
 	return report(device ? cudaErrorInvalidDevice : cudaSuccess);
@@ -161,38 +155,6 @@ cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 	return cudaSuccess;
 }
 
-cudaError_t cudaDeviceGetAttribute(int *value, enum cudaDeviceAttr a, int device)
-{
-	struct cudaDeviceProp p;
-
-	if (cudaGetDeviceProperties(&p, device))
-		return last_error;
-	switch (a) {
-	case cudaDevAttrMaxSharedMemoryPerBlock: *value = SHARED_DEFAULT; break;
-	case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = SHARED_MOST; break;
-	case cudaDevAttrMultiProcessorCount: *value = p.multiProcessorCount; break;
-	case cudaDevAttrComputeCapabilityMajor: *value = p.major; break;
-	case cudaDevAttrComputeCapabilityMinor: *value = p.minor; break;
-	default: return report(cudaErrorInvalidValue);
-	}
-	return cudaSuccess;
-}
-
-cudaError_t cudaDeviceGetPCIBusId(char *text, int n, int device)
-{
-	snprintf(text, (size_t)n, "0000:00:00.0");
-	return report(device ? cudaErrorInvalidDevice : cudaSuccess);
-}
-
-cudaError_t cudaDeviceSynchronize(void)
-{
-	if (is_forbidden())
-		return report(cudaErrorStreamCaptureUnsupported);
-	for (const struct emu_stream *s : streams)
-		host.join(s->clock);
-	return cudaSuccess;
-}
-
 cudaError_t cudaRuntimeGetVersion(int *v)
 {
 	*v = CUDART_VERSION;
@@ -213,12 +175,7 @@ cudaError_t cudaGetLastError(void)
 	return e;
 }
 
-cudaError_t cudaPeekAtLastError(void)
-{
-	return last_error;
-}
-
-const char *cudaGetErrorName(cudaError_t e)
+const char *cudaGetErrorString(cudaError_t e)
 {
 	switch (e) {
 	case cudaSuccess: return "cudaSuccess";
@@ -234,11 +191,6 @@ const char *cudaGetErrorName(cudaError_t e)
 	case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
 	}
 	return "unknown error";
-}
-
-const char *cudaGetErrorString(cudaError_t e)
-{
-	return cudaGetErrorName(e);
 }
 
 /* ---- memory ---- */
@@ -266,8 +218,10 @@ static cudaError_t release(void *p)
 		return cudaSuccess;
 	if (m == memory.end())
 		return report(cudaErrorInvalidValue);
-	if (cudaDeviceSynchronize())
-		return last_error;
+	if (is_forbidden())
+		return report(cudaErrorStreamCaptureUnsupported);
+	for (const struct emu_stream *s : streams)
+		host.join(s->clock);
 	emu_order_forget(p, m->second);
 	memory.erase(m);
 	n_allocations--;
@@ -283,11 +237,6 @@ cudaError_t cudaMalloc(void **p, size_t n)
 cudaError_t cudaFree(void *p)
 {
 	return release(p);
-}
-
-cudaError_t cudaMallocHost(void **p, size_t n)
-{
-	return allocate(p, n);
 }
 
 cudaError_t cudaHostAlloc(void **p, size_t n, unsigned)
@@ -309,26 +258,16 @@ cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
 	return cudaSuccess;
 }
 
-cudaError_t cudaMemcpy2DAsync(void *to, size_t pitch_to, const void *from, size_t pitch_from,
-			      size_t width, size_t rows, enum cudaMemcpyKind, cudaStream_t s)
-{
-	enqueue(stream_of(s), [=](struct emu_stream *on) {
-		for (size_t i = 0; i < rows; i++) {
-			char *y = (char *)to + i * pitch_to;
-			const char *x = (const char *)from + i * pitch_from;
-
-			touch(on, x, width, false, "a copy");
-			touch(on, y, width, true, "a copy");
-			memmove(y, x, width);
-		}
-	});
-	return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind kind,
+cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind,
 			    cudaStream_t s)
 {
-	return cudaMemcpy2DAsync(to, n, from, n, n, n ? 1 : 0, kind, s);
+	enqueue(stream_of(s), [=](struct emu_stream *on) {
+		touch(on, from, n, false, "a copy");
+		touch(on, to, n, true, "a copy");
+		if (n)
+			memmove(to, from, n);
+	});
+	return cudaSuccess;
 }
 
 cudaError_t cudaMemcpy(void *to, const void *from, size_t n, enum cudaMemcpyKind kind)
@@ -363,16 +302,6 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 	*s = new emu_stream{n_ids++, !(flags & cudaStreamNonBlocking), {}, NULL, 0};
 	streams.push_back(*s);
 	return cudaSuccess;
-}
-
-cudaError_t cudaStreamCreate(cudaStream_t *s)
-{
-	return cudaStreamCreateWithFlags(s, cudaStreamDefault);
-}
-
-cudaError_t cudaStreamCreateWithPriority(cudaStream_t *s, unsigned flags, int)
-{
-	return cudaStreamCreateWithFlags(s, flags);
 }
 
 cudaError_t cudaStreamDestroy(cudaStream_t s)
@@ -470,11 +399,6 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 	return cudaSuccess;
 }
 
-cudaError_t cudaEventQuery(cudaEvent_t e)
-{
-	return cudaEventSynchronize(e);
-}
-
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
 	*ms = (float)(1e3 * (to->seconds - from->seconds));
@@ -521,13 +445,6 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 	return report(joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined);
 }
 
-cudaError_t cudaStreamIsCapturing(cudaStream_t s, enum cudaStreamCaptureStatus *status)
-{
-	*status = stream_of(s)->capture ? cudaStreamCaptureStatusActive
-					: cudaStreamCaptureStatusNone;
-	return cudaSuccess;
-}
-
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
 	struct emu_graph_exec *e = new emu_graph_exec{*graph, {}};
@@ -551,17 +468,6 @@ cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream)
 		}
 		on->clock.join(exec->streams[0].clock);
 	});
-	return cudaSuccess;
-}
-
-cudaError_t cudaGraphUpload(cudaGraphExec_t, cudaStream_t)
-{
-	return cudaSuccess;
-}
-
-cudaError_t cudaGraphGetNodes(cudaGraph_t graph, void *, size_t *n)
-{
-	*n = graph->nodes.size();
 	return cudaSuccess;
 }
 
