@@ -75,7 +75,7 @@ OBJECTS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(VECTOR),$(SOURCES))) \
 CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard tests/golden_*.c)))
 # layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
 # What needs cuDNN is left out; tests/emulator/cudnn.c stands in for it.
-LIBRARY := $(patsubst %,layers/cuda/%.c,plugin cudnn)
+LIBRARY := $(patsubst %,layers/cuda/%.c,plugin cudnn nccl)
 EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
 	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/cudnn_check.c \

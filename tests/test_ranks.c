@@ -4,6 +4,7 @@
 #include "layers/cpu/cpu.h"
 #include "layers/layers.h"
 #include "layers/ranks.h"
+#include "tests/in_ranks.h"
 #include "tests/runs.h"
 #include "tests/test.h"
 #include "train/ranks.h"
@@ -61,11 +62,7 @@ static int status_of(pid_t pid)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
 }
 
-/*
- * Work in `size` processes, each with its ranks open; it returns 0 when all is well.  Threads of
- * OpenMP do not come along into children, so they keep to one.
- */
-static void in_ranks(int size, int (*work)(struct kc_ranks *))
+void test_in_ranks(int size, int (*work)(struct kc_ranks *))
 {
 	int port = free_port();
 	pid_t pid[8];
@@ -132,7 +129,7 @@ static int small_things(struct kc_ranks *r)
 
 static void test_small_things(void)
 {
-	in_ranks(3, small_things);
+	test_in_ranks(3, small_things);
 }
 
 static int alone(struct kc_ranks *r)
@@ -222,8 +219,8 @@ static int means(struct kc_ranks *r)
 
 static void test_means(void)
 {
-	in_ranks(2, means);
-	in_ranks(3, means);
+	test_in_ranks(2, means);
+	test_in_ranks(3, means);
 }
 
 /* ---- the plan ---- */
@@ -303,7 +300,7 @@ static int reduced_gradients(struct kc_ranks *r)
 
 static void test_reduced_gradients(void)
 {
-	in_ranks(2, reduced_gradients);
+	test_in_ranks(2, reduced_gradients);
 }
 
 /*
@@ -366,7 +363,7 @@ static int shared_norm(struct kc_ranks *r)
 
 static void test_shared_norm(void)
 {
-	in_ranks(2, shared_norm);
+	test_in_ranks(2, shared_norm);
 }
 
 /* ---- failures ---- */
@@ -429,10 +426,10 @@ static int one_tells(struct kc_ranks *r)
 
 static void test_failures(void)
 {
-	in_ranks(3, one_fails);
-	in_ranks(3, one_differs);
-	in_ranks(3, one_is_gone);
-	in_ranks(3, one_tells);
+	test_in_ranks(3, one_fails);
+	test_in_ranks(3, one_differs);
+	test_in_ranks(3, one_is_gone);
+	test_in_ranks(3, one_tells);
 }
 
 /* What RANK=... give, in a process of its own. */

@@ -49,6 +49,10 @@ struct kc_cuda {
 	struct kc_cudnn_cache *cudnn_cache;     /* timed choices of engines; or NULL */
 	struct kc_cublas *cublas;
 	size_t allocated;               /* bytes asked for so far */
+	/* Of training over several devices (layers/cuda/ranks.c); NULL alone. */
+	struct kc_ranks *ranks;
+	struct kc_nccl *nccl;
+	cudaStream_t messages;          /* what the ranks send each other travels here */
 };
 
 struct kc_device_choice;
@@ -82,6 +86,10 @@ int kc_cuda_check(cudaError_t, const char *what);
 /* What a launcher of a .cu file returned. */
 int kc_cuda_launched(int error, const char *kernel);
 
+/* Waits for the stream; fails within seconds when another rank is lost. */
+int kc_cuda_wait(struct kc_cuda *, cudaStream_t);
+void kc_cuda_ranks_close(struct kc_cuda *);
+
 /* Device memory that lives as long as the plan's step: tables of prepare.  Freed by the row. */
 int kc_cuda_table(void **out, const void *bytes, size_t n);
 void kc_cuda_table_free(void *);
@@ -101,6 +109,10 @@ void kc_view_join(struct kc_view *v, int n);
 
 /* Elements from one buffer to another of equal dimensions: any types, any strides. */
 int kc_cuda_copy(const struct kc_call *, const struct kc_buf *to, const struct kc_buf *from);
+
+/* to[i] becomes from[i] times scale: n pairs of equal dimensions in a few launches. */
+int kc_cuda_move(const struct kc_buf *to, const struct kc_buf *from, int n, double scale,
+		 cudaStream_t);
 
 static inline bool kc_cuda_is_float(const struct kc_buf *b)
 {

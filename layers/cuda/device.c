@@ -93,7 +93,7 @@ static int get(struct kc_device *d, void *dst, const void *src, size_t bytes)
 	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->stream, c->uploaded, 0), "download"));
 	KC_TRY(kc_cuda_check(
 		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, c->stream), "download"));
-	return kc_cuda_check(cudaStreamSynchronize(c->stream), "download");
+	return kc_cuda_wait(c, c->stream);
 }
 
 static int run_end(struct kc_device *d)
@@ -117,7 +117,7 @@ static int wait(struct kc_device *d)
 	struct kc_cuda *c = kc_cuda_of(d);
 
 	KC_TRY(kc_cuda_check(cudaStreamSynchronize(c->copy), "wait"));
-	return kc_cuda_check(cudaStreamSynchronize(c->stream), "wait");
+	return kc_cuda_wait(c, c->stream);
 }
 
 static int run_begin(struct kc_device *d)
@@ -221,6 +221,7 @@ static void close_device(struct kc_device *d)
 
 	if (!c)
 		return;
+	kc_cuda_ranks_close(c);
 	kc_cuda_libraries_close(c);
 	if (c->done)
 		cudaEventDestroy(c->done);

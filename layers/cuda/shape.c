@@ -156,6 +156,20 @@ static int turn(const struct kc_view v[2], int k, cudaStream_t stream)
 	return t.planes ? kc_cuda_launched(kc_cu_transpose(&t, stream), "transpose") : 0;
 }
 
+int kc_cuda_move(const struct kc_buf *to, const struct kc_buf *from, int n, double scale,
+		 cudaStream_t stream)
+{
+	struct batch b = {.stream = stream};
+
+	for (int i = 0; i < n; i++) {
+		struct kc_view v[2] = {kc_view_of(&to[i]), kc_view_of(&from[i])};
+
+		kc_view_join(v, 2);
+		KC_TRY(add_box(&b, v, scale));
+	}
+	return flush(&b);
+}
+
 /* ---- rows ---- */
 
 static bool fits(const struct kc_step_info *info)

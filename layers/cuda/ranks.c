@@ -1,0 +1,155 @@
+/*
+ * Means over the ranks of GPUs: NCCL on a stream beside that of the kernels, so messages travel
+ * while the rest of the backward pass runs.  A recorded run holds both streams.
+ *
+ * The ranks find each other once per device, when the first plan that needs it is built; the
+ * address of the first rank goes through core/ranks.h, as all else does that is small.
+ */
+#include "layers/ranks.h"
+
+#include "layers/cuda/cuda.h"
+#include "layers/cuda/nccl.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+/* ---- the communicator ---- */
+
+static int meet(struct kc_cuda *c, struct kc_ranks *r)
+{
+	struct kc_nccl_id id = {{0}};
+
+	KC_TRY(kc_ranks_agree(r, r->rank ? 0 : kc_nccl_id_make(&id)));
+	KC_TRY(kc_ranks_broadcast(r, &id, sizeof id));
+	KC_TRY(kc_ranks_agree(r, kc_nccl_open(&c->nccl, &id, r->rank, r->size)));
+	c->ranks = r;
+	return kc_cuda_check(cudaStreamCreateWithFlags(&c->messages, cudaStreamNonBlocking),
+			     "stream of messages");
+}
+
+void kc_cuda_ranks_close(struct kc_cuda *c)
+{
+	bool lost = c->ranks && c->ranks->failed;
+
+	if (lost)
+		kc_nccl_abort(c->nccl);
+	else
+		kc_nccl_close(c->nccl);
+	c->nccl = NULL;
+	if (c->messages)
+		cudaStreamDestroy(c->messages);
+	c->messages = NULL;
+}
+
+/* Kernels of NCCL wait for lost ranks for ever; ending them lets the stream go on. */
+static int give_up(struct kc_cuda *c, int rc)
+{
+	kc_nccl_abort(c->nccl);
+	c->nccl = NULL;
+	return rc;
+}
+
+static int check_ranks(struct kc_cuda *c)
+{
+	int rc = kc_ranks_poll(c->ranks);
+
+	if (rc >= 0 && c->nccl)
+		rc = kc_ranks_tell(c->ranks, kc_nccl_check(c->nccl));
+	return rc < 0 ? give_up(c, rc) : 0;
+}
+
+int kc_cuda_wait(struct kc_cuda *c, cudaStream_t stream)
+{
+	const struct timespec a_little = {.tv_nsec = 20000};
+	cudaError_t e;
+
+	if (!c->nccl)
+		return kc_cuda_check(cudaStreamSynchronize(stream), "wait");
+	while ((e = cudaStreamQuery(stream)) == cudaErrorNotReady) {
+		KC_TRY(check_ranks(c));
+		nanosleep(&a_little, NULL);
+	}
+	return kc_cuda_check(e, "wait");
+}
+
+/* ---- rows: each owns an event, by which one stream waits for the other ---- */
+
+static bool fits(const struct kc_step_info *info)
+{
+	return info->out[0].type.dtype == KC_F32;
+}
+
+static int prepare(struct kc_step_info *info)
+{
+	struct kc_cuda *c = kc_cuda_of(info->device);
+	cudaEvent_t event;
+
+	if (!c->nccl)
+		KC_TRY(meet(c, ((const struct kc_all_reduce_attr *)info->attr)->ranks));
+	KC_TRY(kc_cuda_check(cudaEventCreateWithFlags(&event, cudaEventDisableTiming), "event"));
+	info->prepared = event;
+	return 0;
+}
+
+static void release(void *event)
+{
+	cudaEventDestroy(event);
+}
+
+/* Work of `later` from now on comes behind what `earlier` has got so far. */
+static int follow(cudaStream_t later, cudaStream_t earlier, cudaEvent_t event)
+{
+	KC_TRY(kc_cuda_check(cudaEventRecord(event, earlier), "order of the messages"));
+	return kc_cuda_check(cudaStreamWaitEvent(later, event, 0), "order of the messages");
+}
+
+/* The inputs one behind the other in the flat output, each its share of the mean. */
+static int pack(const struct kc_call *c, double share)
+{
+	float *at = c->out[0].data;
+
+	for (int i = 0; i < c->n_in; i++) {
+		struct kc_type t = c->in[i].type;
+		struct kc_buf part;
+
+		t.dtype = KC_F32;
+		part = kc_buf_of(at, &t, KC_PLAIN);
+		KC_TRY(kc_cuda_move(&part, &c->in[i], 1, share, kc_cuda_stream(c)));
+		at += kc_numel(&t);
+	}
+	return 0;
+}
+
+static int run_start(const struct kc_call *c)
+{
+	struct kc_cuda *cuda = kc_cuda_of(c->device);
+	const struct kc_all_reduce_attr *a = c->attr;
+
+	KC_TRY(pack(c, 1.0 / a->ranks->size));
+	KC_TRY(follow(cuda->messages, cuda->stream, c->prepared));
+	if (!cuda->nccl)
+		return KC_FAIL(KC_EBACKEND, "another rank is lost");
+	return kc_nccl_sum(cuda->nccl, c->out[0].data, (size_t)kc_numel(&c->out[0].type),
+			   cuda->messages);
+}
+
+/* Messages arrive in the order in which they were started: those before this one are there, too. */
+static int run_wait(const struct kc_call *c)
+{
+	struct kc_cuda *cuda = kc_cuda_of(c->device);
+
+	KC_TRY(follow(cuda->stream, cuda->messages, c->prepared));
+	if (c->out[0].data == c->in[0].data)
+		return 0;
+	return kc_cuda_move(&c->out[0], &c->in[0], 1, 1, cuda->stream);
+}
+
+const struct kc_kernel kc_cuda_all_reduce = {
+	.op = &kc_op_all_reduce, .name = "NCCL", .fits = fits, .prepare = prepare,
+	.run = run_start, .release = release,
+};
+
+const struct kc_kernel kc_cuda_all_reduce_wait = {
+	.op = &kc_op_all_reduce_wait, .name = "NCCL", .fits = fits, .prepare = prepare,
+	.run = run_wait, .release = release,
+};
