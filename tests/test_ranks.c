@@ -520,7 +520,7 @@ static int shared_params(struct kc_ranks *r)
 
 static void test_shared_params(void)
 {
-	in_ranks(2, shared_params);
+	test_in_ranks(2, shared_params);
 }
 
 /* ---- training ---- */
