@@ -1,10 +1,13 @@
 /*
  * Fused pointwise chains: one interpreter for all of them.  A thread runs the chain on eight
- * neighbouring elements; what an instruction is, is decided once for them and the same for the
- * whole block, so that decoding costs about two issue slots per element and instruction, a
- * tenth of what the element's memory traffic takes.  The last result stays in registers; other
- * values are 32 bytes of the thread's own in shared memory, where
- * inputs are copied to without passing registers, so that all are on their way at once.
+ * neighbouring elements; what an instruction is, is decided once for these and is the same for
+ * the whole block.  Counted in instructions, a chain of two that reads three bf16 tensors takes
+ * about 0.7 issue slots per element, on an H200 less than half of the time that its 8 bytes of
+ * memory traffic take; a chain of ten, about as long as these.
+ *
+ * The last result stays in registers.  Other values are 32 bytes of the thread's own in shared
+ * memory; inputs are copied there without passing registers, so that all are on their way at
+ * once, and 80 registers leave room for 24 warps.
  */
 #include "layers/cuda/kernel.h"
 #include "layers/cuda/pointwise.h"
