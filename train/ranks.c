@@ -11,12 +11,13 @@
 /* ---- comparing ---- */
 
 /* The program is compared by its bytes: source, compiler and options at once. */
-static int print_program(FILE *f)
+static int print_program(struct kc_run *r, FILE *f)
 {
 	static const size_t most = (size_t)1 << 30;
 	char *data;
 	size_t size;
 
+	(void)r;
 	KC_TRY(kc_file_read("/proc/self/exe", most, &data, &size));
 	fprintf(f, "%016" PRIx64, kc_hash64(data, size, 0));
 	free(data);
@@ -26,12 +27,6 @@ static int print_program(FILE *f)
 static int print_settings(struct kc_run *r, FILE *f)
 {
 	return kc_config_dump(r->config, f);
-}
-
-static int print_build(struct kc_run *r, FILE *f)
-{
-	(void)r;
-	return print_program(f);
 }
 
 static int print_machine(struct kc_run *r, FILE *f)
@@ -95,7 +90,7 @@ static int compare(struct kc_run *r, const char *what, int (*print)(struct kc_ru
 int kc_run_compare_settings(struct kc_run *r)
 {
 	KC_TRY(compare(r, "settings", print_settings));
-	return compare(r, "programs", print_build);
+	return compare(r, "programs", print_program);
 }
 
 int kc_run_compare_plans(struct kc_run *r)
