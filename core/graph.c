@@ -348,6 +348,17 @@ const struct kc_op_set *kc_graph_ops(const struct kc_graph *g)
 	return g->ops;
 }
 
+void kc_graph_forget(struct kc_graph *g, int id)
+{
+	for (size_t i = 0; i < g->hash_size; i++)
+		for (struct kc_node **n = &g->hash[i]; *n;) {
+			if ((*n)->id >= id)
+				*n = (*n)->next;
+			else
+				n = &(*n)->next;
+		}
+}
+
 /* Nodes made from now on belong to the backward pass, under the path of the node they
  * differentiate. */
 bool kc_graph_backward(struct kc_graph *g, bool on, const char *path)

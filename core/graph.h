@@ -57,6 +57,13 @@ struct kc_tensor *kc_apply(struct kc_graph *, const struct kc_op *, const void *
 /* Another output of the node that made t. */
 struct kc_tensor *kc_output(struct kc_tensor *t, int out);
 
+/*
+ * Nodes from that id on are not merged with later ones.  For gradients of several plans over one
+ * graph: a plan runs nodes in the order in which they were made, and those that an earlier
+ * gradient made would be computed, and kept, before the rest of a later plan has run.
+ */
+void kc_graph_forget(struct kc_graph *, int id);
+
 /* A copy of those bytes that lives as long as the graph: lists that attributes point to. */
 void *kc_graph_keep(struct kc_graph *, const void *bytes, size_t n);
 

@@ -50,6 +50,19 @@ static void test_equal_nodes(void)
 	kc_graph_free(g);
 }
 
+static void test_forget(void)
+{
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x = kc_input(g, "x", REAL(2, 3)), *old = kc_scale(g, x, 2), *new;
+	int before = kc_graph_size(g);
+
+	new = kc_scale(g, x, 3);
+	kc_graph_forget(g, before);
+	KC_CHECK(kc_scale(g, x, 2) == old && kc_scale(g, x, 3) != new);
+	KC_CHECK(kc_graph_node(g, new->node->id) == new->node);
+	kc_graph_free(g);
+}
+
 /* A model that is called twice on the same frame costs nothing the second time. */
 static void test_common_subexpressions(void)
 {
@@ -468,6 +481,7 @@ static void test_failing_allocations(void)
 
 const struct kc_test kc_tests_graph[] = {
 	{"equal nodes are one node", test_equal_nodes},
+	{"forgotten nodes are made again", test_forget},
 	{"a model called twice is computed once", test_common_subexpressions},
 	{"writers of state are never merged", test_state_stays},
 	{"nodes know their module, gradients that of their forward node", test_scopes},

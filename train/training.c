@@ -296,7 +296,7 @@ static int build_stage(struct kc_training *t, struct kc_stage *s)
 	struct trained r[KC_TRAINEES] = {0};
 	struct fetches f = {0};
 	size_t room = KC_MAX_TERMS + 8;
-	int rc = list_gradients(t, s, r);
+	int before = kc_graph_size(t->graph), rc = list_gradients(t, s, r);
 
 	for (int k = 0; k < t->n_trainees; k++)
 		room += (size_t)t->trainee[k].model->n_updates;
@@ -311,6 +311,7 @@ static int build_stage(struct kc_training *t, struct kc_stage *s)
 	free(f.v);
 	for (int k = 0; k < KC_TRAINEES; k++)
 		trained_release(&r[k]);
+	kc_graph_forget(t->graph, before);
 	return rc;
 }
 
