@@ -27,8 +27,9 @@ int kc_dry_run(const struct kc_run *r, FILE *f)
 	fprintf(f, "arena       %.1f MB (%.1f MB if no buffer were shared)\n",
 		(double)s.arena / 1e6, (double)s.unshared / 1e6);
 	fprintf(f, "inputs      %.1f MB\n", (double)s.slots / 1e6);
-	fprintf(f, "peak        %.1f MB of memory planned for the process\n",
-		(double)kc_run_planned_bytes(r) / 1e6);
+	fprintf(f, "peak        %.1f MB of memory planned for %s\n",
+		(double)kc_run_planned_bytes(r) / 1e6,
+		r->device.memory ? r->device.name : "the process");
 	return 0;
 }
 

@@ -158,6 +158,7 @@ struct kc_config {
 	int64_t precision;              /* enum kc_precision_choice */
 	int64_t threads;                /* 0: one per core */
 	char *device;                   /* layers/devices.h */
+	double memory_cap;              /* MB that a step may take; 0: what there is */
 	bool tf32, cuda_graph, autotune;
 	int64_t flow;                   /* enum kc_flow_source */
 

@@ -35,6 +35,9 @@ ENUM("flow", flow, "flownet2", "flownet2|dis|pack", R,
      "optical flow: the network, the classical method, or fields stored in the pack file")
 TEXT("device", device, "cpu", 0,
      "cpu, cuda or cuda:N; --device is the same; several processes: cuda is a GPU for each")
+REAL("memory_cap", memory_cap, "0", 0, 1e9, R | KC_OPT_LATER,
+     "MB that a step may take: batches are split into parts, whose gradients are added up, until "
+     "it fits; 0: no cap")
 BOOL("tf32", tf32, "false", R | KC_OPT_LATER,
      "CUDA: float32 convolutions and products may round their factors to TF32")
 BOOL("cuda_graph", cuda_graph, "true", 0, "CUDA: record the step once and replay it")

@@ -13,9 +13,21 @@
 
 enum {
 	MAX_STEPS = 11,
-	/* Pixels of FlowNet 2.0's batch: more pairs at once only take memory at this size. */
-	FLOW_PIXELS = 4 * 256 * 256
+	/*
+	 * Pixels of FlowNet 2.0's batch.  On the CPU more pairs at once only take memory; a GPU
+	 * needs more to be busy with the small layers.
+	 */
+	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 8 * FLOW_PIXELS
 };
+
+/* Whole groups of the batch's windows. */
+static int pairs_per_call(const struct kc_training *t)
+{
+	int64_t pixels = t->device->memory ? FLOW_PIXELS_GPU : FLOW_PIXELS;
+	int64_t side = t->config->data.size;
+
+	return (int)(KC_MAX(pixels / (t->batch * side * side), INT64_C(1)) * t->batch);
+}
 
 static const char *const term_names[MAX_STEPS] = {
 	"warp_loss",  "warp_loss2", "warp_loss3", "warp_loss4",	 "warp_loss5",	"warp_loss6",
@@ -95,11 +107,10 @@ static int tcvc_build(struct kc_training *t)
 	const struct kc_config *c = t->config;
 	int steps[MAX_STEPS], n = read_steps(c, steps);
 	int64_t batch = t->batch, side = c->data.size;
-	int64_t per_call = KC_MAX(FLOW_PIXELS / (batch * side * side), INT64_C(1));
 	struct kc_tcvc_args args = {.frames = t->window,
 				    .steps = steps,
 				    .n_steps = n,
-				    .pairs_per_call = (int)(batch * per_call),
+				    .pairs_per_call = pairs_per_call(t),
 				    .width = c->network.width,
 				    .mask_cent = c->network.mask_cent,
 				    .train_anchors = c->network.train_key_net,

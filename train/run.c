@@ -103,6 +103,87 @@ static int open_device(struct kc_run *r)
 	return rc;
 }
 
+/*
+ * What a run adds.  Gradients are stored only where batches are accumulated; elsewhere nothing
+ * touches that array.  A discriminator has its initial values from the start.
+ */
+static size_t params_bytes(const struct kc_training *t)
+{
+	bool stored = t->config->optimizer.accumulate > 1;
+	size_t bytes = 0;
+
+	for (int k = 0; k < t->n_trainees; k++) {
+		const struct kc_params *s = t->trainee[k].params;
+
+		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
+		if (k == KC_DISCRIMINATOR)
+			bytes -= s->count * kc_dtype_size(s->dtype);
+	}
+	return bytes;
+}
+
+/* What a step needs on the device, libraries and data aside. */
+static size_t step_bytes(const struct kc_run *r)
+{
+	struct kc_plan_stats s;
+
+	kc_training_stats(&r->training, &s);
+	return s.arena + s.slots + s.packed + params_bytes(&r->training);
+}
+
+/* Bytes that it may take; 0: nobody knows. */
+static size_t memory_limit(struct kc_run *r)
+{
+	size_t used, all;
+
+	if (r->config->memory_cap > 0)
+		return (size_t)(r->config->memory_cap * 1e6);
+	if (!r->device.memory || r->device.memory->usage(&r->device, &used, &all) < 0)
+		return 0;
+	return all - KC_MIN(used, all);
+}
+
+static int too_large(const struct kc_run *r, size_t limit)
+{
+	return KC_FAIL(KC_ENOMEM,
+		       "a step needs %.0f MB on %s, there are %.0f MB%s; expected a smaller "
+		       "datasets.train.batch_size, GT_size or keyframe_interval%s",
+		       (double)step_bytes(r) / 1e6, r->device.name, (double)limit / 1e6,
+		       r->config->memory_cap > 0 ? " (memory_cap)" : "",
+		       r->config->memory_cap > 0 ? "" : ", or a memory_cap");
+}
+
+/*
+ * Twice as many batches of half the size, whose gradients are added up: the same step, but for the
+ * order of sums and the statistics of batch norm, in about half the memory.
+ */
+static int halve_batch(struct kc_run *r)
+{
+	struct kc_config *c = r->config;
+
+	c->data.batch_size /= 2;
+	c->optimizer.accumulate *= 2;
+	kc_training_close(&r->training);
+	KC_TRY(prepare_samples(r));
+	return kc_training_open(&r->training, c, &r->device);
+}
+
+static int open_training(struct kc_run *r)
+{
+	struct kc_config *c = r->config;
+	size_t limit = memory_limit(r);
+
+	KC_TRY(kc_training_open(&r->training, c, &r->device));
+	while (limit && step_bytes(r) > limit) {
+		if (!c->memory_cap || c->data.batch_size % (2 * r->ranks->size))
+			return too_large(r, limit);
+		KC_TRY(halve_batch(r));
+		kc_run_say(r, "memory_cap: a step takes %lld batches of %lld",
+			   (long long)c->optimizer.accumulate, (long long)c->data.batch_size);
+	}
+	return 0;
+}
+
 static int open_step(struct kc_run *r)
 {
 	struct kc_config *c = r->config;
@@ -114,7 +195,7 @@ static int open_step(struct kc_run *r)
 			       r->ranks->size, (long long)c->data.batch_size);
 	KC_TRY(open_device(r));
 	KC_TRY(prepare_samples(r));
-	KC_TRY(kc_training_open(&r->training, c, &r->device));
+	KC_TRY(open_training(r));
 	r->bytes_at_open = kc_process_bytes("VmRSS");
 	KC_TRY(kc_experiment_init(&r->experiment, c));
 	fill_save_args(r);
@@ -198,29 +279,12 @@ enum {
 	LIBRARIES = 13 << 20
 };
 
-/*
- * What a run adds.  Gradients are stored only where batches are accumulated; elsewhere nothing
- * touches that array.  A discriminator has its initial values from the start.
- */
-static size_t params_bytes(const struct kc_training *t)
-{
-	bool stored = t->config->optimizer.accumulate > 1;
-	size_t bytes = 0;
-
-	for (int k = 0; k < t->n_trainees; k++) {
-		const struct kc_params *s = t->trainee[k].params;
-
-		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
-		if (k == KC_DISCRIMINATOR)
-			bytes -= s->count * kc_dtype_size(s->dtype);
-	}
-	return bytes;
-}
-
 size_t kc_run_planned_bytes(const struct kc_run *r)
 {
 	struct kc_plan_stats s;
 
+	if (r->device.memory)
+		return step_bytes(r);
 	kc_training_stats(&r->training, &s);
 	return r->bytes_at_open + LIBRARIES + s.arena + s.slots + s.packed +
 	       r->device.scratch_bytes + params_bytes(&r->training) +

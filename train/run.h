@@ -52,7 +52,8 @@ int kc_run_step(struct kc_run *, double *seconds, double *waited);
 int kc_run_train(struct kc_run *);
 
 /*
- * What the process needs at its peak: what it had when the plan was built and what a run adds.
+ * On a device with memory of its own what is needed there; else what the process needs at its
+ * peak: what it had when the plan was built and what a run adds.
  * Frames of the data set are not known then, of which every worker holds one as it is on disk.
  */
 size_t kc_run_planned_bytes(const struct kc_run *);

@@ -13,7 +13,7 @@
 enum { MAX_SET = 256 };
 
 struct arguments {
-	const char *file, *device;
+	const char *file, *device, *memory_cap;
 	const char *set[MAX_SET];
 	int n_set;
 	bool auto_resume, dry_run, list_devices, help;
@@ -34,6 +34,7 @@ static void usage(FILE *f)
 	      "  --benchmark N    time N steps, print JSON\n"
 	      "  --profile        print the time of every operator at the end\n"
 	      "  --device NAME    cpu (the default), cuda or cuda:N\n"
+	      "  --memory-cap MB  what a step may take: batches are split to fit\n"
 	      "  --list-devices   print the devices, and why others cannot be used\n"
 	      "  -v               print what the passes of the plan did\n"
 	      "  -h, --help       this, and every key of the configuration\n"
@@ -58,7 +59,7 @@ static int bad_usage(const char *fmt, const char *what)
 
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	enum { SET = 256, RESUME, DRY, BENCH, PROFILE, DEVICE, LIST };
+	enum { SET = 256, RESUME, DRY, BENCH, PROFILE, DEVICE, CAP, LIST };
 	static const struct option longs[] = {
 		{"opt", required_argument, NULL, 'o'},
 		{"set", required_argument, NULL, SET},
@@ -67,6 +68,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"benchmark", required_argument, NULL, BENCH},
 		{"profile", no_argument, NULL, PROFILE},
 		{"device", required_argument, NULL, DEVICE},
+		{"memory-cap", required_argument, NULL, CAP},
 		{"list-devices", no_argument, NULL, LIST},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -94,6 +96,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case DEVICE:
 			a->device = optarg;
 			break;
+		case CAP: a->memory_cap = optarg; break;
 		case LIST: a->list_devices = true; break;
 		case 'v': a->run.verbose = true; break;
 		case 'h': a->help = true; break;
@@ -106,9 +109,9 @@ static int parse(int argc, char **argv, struct arguments *a)
 	return 0;
 }
 
-static int set_device(struct kc_config *c, const char *name)
+static int set_key(struct kc_config *c, const char *key, const char *value)
 {
-	char *assignment = kc_format("device=%s", name);
+	char *assignment = kc_format("%s=%s", key, value);
 	int rc = assignment ? kc_config_set(c, assignment) : KC_ENOMEM;
 
 	free(assignment);
@@ -122,7 +125,9 @@ static int configure(const struct arguments *a, struct kc_config *c)
 	for (int i = 0; i < a->n_set; i++)
 		KC_TRY(kc_config_set(c, a->set[i]));
 	if (a->device)
-		KC_TRY(set_device(c, a->device));
+		KC_TRY(set_key(c, "device", a->device));
+	if (a->memory_cap)
+		KC_TRY(set_key(c, "memory_cap", a->memory_cap));
 	if (a->auto_resume)
 		KC_TRY(kc_config_set(c, "path.resume_state=auto"));
 	return kc_config_resolve(c);
