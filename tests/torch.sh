@@ -7,6 +7,7 @@
 #    the networks the outputs of the fixtures (bin/golden --weights).
 # 3. Training starts from the stand-in for TCVC's 80000_G.pth, strict and not, and goes on; what it
 #    saves, PyTorch takes with load_state_dict(strict=True).
+# 4. tools/torch_step.py, which is timed beside this program, computes what the fixtures say.
 #
 #   sh tests/torch.sh [FOLDER]      of fixtures and weights.tsv (tests/golden)
 #   BIN=folder                      of the programs (bin)
@@ -223,3 +224,13 @@ train loose --set "path.pretrain_model_G=$dir/spoilt.pth" --set path.strict_load
 grep -q 'missing: weigting.conv3.bias; unexpected: module.mean' "$dir/log" ||
 	fail "no word of what is missing"
 echo "strict_load: refused, and told when it is off"
+
+# ---- 4: the step that is timed beside ours ----
+
+cp tools/torch_step.py "$dir"
+for name in tcvc_forward_net tcvc_train; do
+	[ -f "$golden/$name.safetensors" ] || continue
+	cp "$golden/$name.safetensors" "$dir"
+	$python "$dir/torch_step.py" --device cpu --check "$dir/$name.safetensors" 2>"$dir/log" ||
+		{ cat "$dir/log"; fail "tools/torch_step.py differs from $name"; }
+done
