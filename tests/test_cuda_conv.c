@@ -8,7 +8,6 @@
 #include "core/plan.h"
 #include "core/random.h"
 #include "layers/cuda/cudnn_cache.h"
-#include "layers/cuda/nccl.h"
 #include "layers/devices.h"
 #include "layers/layers.h"
 #include "tests/emulator/cudnn.h"
@@ -371,37 +370,11 @@ static void test_damage(void)
 	free(data);
 }
 
-/* ---- NCCL ---- */
-
-/* Found or not, depending on the machine. */
-static void test_nccl(void)
-{
-	struct kc_nccl_id id;
-	char text[32];
-	int rc = kc_nccl_version(text, sizeof text);
-
-	if (rc == 0) {
-		KC_CHECK(!strncmp(text, "NCCL 2.", 7));
-		return;
-	}
-	KC_CHECK_ERR(rc, KC_ENOSUP, "training on several GPUs needs NCCL: libnccl.so.2");
-	KC_CHECK_ERR(kc_nccl_id_make(&id), KC_ENOSUP, "needs NCCL");
-	KC_CHECK(!strchr(kc_errmsg(), '\n'));
-}
-
-#if __has_include(<nccl.h>)
-#include <nccl.h>
-_Static_assert(sizeof(ncclUniqueId) == KC_NCCL_ID, "an id is passed by value");
-_Static_assert(ncclInProgress == 7 && ncclInt8 == 0 && ncclFloat32 == 7 && ncclSum == 0,
-	       "numbers of layers/cuda/nccl.c");
-#endif
-
 const struct kc_test kc_tests_cuda_conv[] = {
 	{"convolutions in every form that needs no compiling", test_forms},
 	{"timed choices: every form, kept and found again", test_autotune},
 	{"matrix products, transposed and batched", test_products},
 	{"choices are kept per version, device and signature", test_cache},
 	{"damaged lines of the file are left out", test_damage},
-	{"NCCL is found, or missed in one line", test_nccl},
 	{0},
 };

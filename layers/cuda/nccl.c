@@ -6,7 +6,7 @@
 
 /* Of nccl.h, whose numbers and layouts are part of the library's binary interface. */
 typedef struct ncclComm *comm_t;
-enum { SUCCESS = 0, IN_PROGRESS = 7, TYPE_INT8 = 0, TYPE_FLOAT32 = 7, OP_SUM = 0 };
+enum { SUCCESS = 0, IN_PROGRESS = 7, TYPE_FLOAT32 = 7, OP_SUM = 0 };
 
 struct kc_nccl { comm_t comm; };
 
@@ -19,7 +19,6 @@ struct kc_nccl { comm_t comm; };
 	X(CommAbort, int, (comm_t)) \
 	X(CommGetAsyncError, int, (comm_t, int *)) \
 	X(AllReduce, int, (const void *, void *, size_t, int, int, comm_t, void *)) \
-	X(Broadcast, int, (const void *, void *, size_t, int, int, comm_t, void *)) \
 	X(GetErrorString, const char *, (int)) \
 	X(GetLastError, const char *, (comm_t))
 
@@ -129,12 +128,6 @@ int kc_nccl_sum(struct kc_nccl *c, float *data, size_t n, void *stream)
 {
 	return check(nccl.AllReduce(data, data, n, TYPE_FLOAT32, OP_SUM, c->comm, stream), c->comm,
 		     "sum over the ranks");
-}
-
-int kc_nccl_send(struct kc_nccl *c, void *data, size_t bytes, int from, void *stream)
-{
-	return check(nccl.Broadcast(data, data, bytes, TYPE_INT8, from, c->comm, stream), c->comm,
-		     "sending to all ranks");
 }
 
 int kc_nccl_check(struct kc_nccl *c)

@@ -28,11 +28,10 @@ void kc_nccl_close(struct kc_nccl *);
 void kc_nccl_abort(struct kc_nccl *);
 
 /*
- * Enqueued on the stream (a cudaStream_t); data lie on the device.  sum: every element becomes
- * the sum over the ranks, in place; send: all ranks get what rank `from` has.
+ * Enqueued on the stream (a cudaStream_t); data lie on the device.  Every element becomes
+ * the sum over the ranks, in place.
  */
 int kc_nccl_sum(struct kc_nccl *, float *data, size_t n, void *stream);
-int kc_nccl_send(struct kc_nccl *, void *data, size_t bytes, int from, void *stream);
 /* What went wrong since, in work that was enqueued without error; 0: nothing. */
 int kc_nccl_check(struct kc_nccl *);
 
