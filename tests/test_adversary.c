@@ -269,6 +269,41 @@ static void test_refused(void)
 	refuse(SET("gan.type=hinge", PATCH, "gan.beta2_D=1"), "gan.beta1_D, beta2_D");
 }
 
+/* The recipe, whose third batch does not come. */
+static int feed_two(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
+{
+	return b->index == 2 ? KC_FAIL(KC_EIO, "no third batch")
+			     : kc_recipe_of(t->config)->feed(t, p, b);
+}
+
+static void check_end(const char *const *set, int iter, bool saved)
+{
+	struct kc_run_args args = {0};
+	struct kc_config c = {0};
+	struct kc_run r = {0};
+	struct kc_recipe recipe;
+
+	kc_test_clips();
+	if (KC_CHECK_OK(kc_test_config(&c, set)) && KC_CHECK_OK(kc_run_open(&r, &c, &args))) {
+		recipe = *r.training.recipe;
+		recipe.feed = feed_two;
+		r.training.recipe = &recipe;
+		KC_CHECK_ERR(kc_run_train(&r), KC_EIO, "no third batch");
+		KC_CHECK(r.training.torn == !saved && kc_test_has_state(iter) == saved);
+	}
+	kc_run_close(&r);
+	kc_config_release(&c);
+}
+
+/* What is saved at the end belongs to a whole step: a resumed run could not be the same else. */
+static void test_torn(void)
+{
+	check_end(SET("gan.type=hinge", PATCH, "train.niter=9", "logger.save_checkpoint_freq=9"), 2,
+		  true);
+	check_end(SET("gan.type=hinge", PATCH, "train.niter=9", "logger.save_checkpoint_freq=9",
+		      "gan.d_steps=2", "gan.start_iter=1"), 1, false);
+}
+
 /* Runs from before these keys existed keep their hash. */
 static void test_hash(void)
 {
@@ -290,6 +325,7 @@ const struct kc_test kc_tests_adversary[] = {
 	{"the discriminator has a rate of its own", test_rate},
 	{"losses and discriminators run with every recipe", test_choices},
 	{"a non-finite step changes neither network", test_skip},
+	{"a step that fails behind an update is not saved", test_torn},
 	{"settings that do not fit are refused", test_refused},
 	{"settings without an adversary keep their hash", test_hash},
 	{0}

@@ -410,13 +410,16 @@ static int iterate(struct kc_run *r)
 	}
 }
 
-/* What was reached is kept however the run ends; an earlier failure is told, not a later one. */
+/*
+ * What was reached is kept however the run ends, unless the step that failed has changed some of
+ * it; an earlier failure is told, not a later one.
+ */
 static int save_last(struct kc_run *r, int rc)
 {
 	char *why;
 	int saved;
 
-	if (r->save_failed)
+	if (r->save_failed || r->training.torn)
 		return rc;
 	why = rc < 0 ? kc_strdup(kc_errmsg()) : NULL;
 	saved = save(r);

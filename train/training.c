@@ -457,6 +457,19 @@ static int copy_statistics(struct kc_training *t, bool back)
 	return 0;
 }
 
+/*
+ * On a device with memory of its own a run goes on behind the call, and what is lost in it, a rank
+ * of a mean, is found out by waiting for it; by then the update may have been made.
+ */
+static int run_plan(struct kc_training *t, struct kc_plan *p, bool updates)
+{
+	const struct kc_memory *m = t->device->memory;
+
+	t->torn |= m && updates;
+	KC_TRY(kc_plan_run(p));
+	return m ? m->wait(t->device) : 0;
+}
+
 static int run_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a,
 		     bool first)
 {
@@ -467,7 +480,7 @@ static int run_batch(struct kc_training *t, const struct kc_stage *s, const stru
 	KC_TRY(t->recipe->feed(t, s->plan, batch));
 	if (s->loss[KC_DISCRIMINATOR])
 		KC_TRY(kc_adversary_feed(t, s->plan, batch->index));
-	KC_TRY(kc_plan_run(s->plan));
+	KC_TRY(run_plan(t, s->plan, !s->update));
 	for (int i = 0; i < s->n_terms; i++) {
 		double x = share * kc_plan_scalar(s->plan, s->term[i]);
 
@@ -481,8 +494,11 @@ static void read_step(struct kc_training *t, const struct kc_stage *s, struct kc
 	if (s->loss[KC_GENERATOR])
 		t->grad_norm = kc_plan_scalar(last, s->norm[KC_GENERATOR]);
 	t->finite = kc_plan_scalar(last, s->all_finite) != 0;
-	for (int k = 0; t->finite && k < KC_TRAINEES; k++)
-		t->applied[k] += s->loss[k] != NULL;
+	t->torn = false;
+	for (int k = 0; k < KC_TRAINEES; k++) {
+		t->applied[k] += t->finite && s->loss[k];
+		t->torn |= t->applied[k] > 0;
+	}
 }
 
 /* Batches add up their gradients; t->finite tells whether the losses of all of them were finite. */
@@ -507,7 +523,7 @@ static int split_step(struct kc_training *t, const struct kc_stage *s, const str
 	rc = accumulate(t, s, a);
 	t->grad_norm = NAN;
 	if (!rc && t->finite) {
-		rc = kc_plan_run(s->update);
+		rc = run_plan(t, s->update, true);
 		if (!rc)
 			read_step(t, s, s->update);
 	}
@@ -536,9 +552,8 @@ static bool is_alone(const struct kc_training *t, int64_t iter)
 	return !t->adversary || iter <= t->config->gan.start_iter;
 }
 
-int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
+static int run_stages(struct kc_training *t, const struct kc_step_args *a)
 {
-	memset(t->applied, 0, sizeof t->applied);
 	if (is_alone(t, a->iter))
 		return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
 	for (int64_t i = 1; i < t->config->gan.d_steps; i++) {
@@ -547,6 +562,15 @@ int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
 			return 0;
 	}
 	return run_stage(t, &t->stage[KC_STAGE_BOTH], a);
+}
+
+int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
+{
+	memset(t->applied, 0, sizeof t->applied);
+	t->torn = false;
+	KC_TRY(run_stages(t, a));
+	t->torn = false;
+	return 0;
 }
 
 int kc_training_forget(struct kc_training *t)

@@ -112,6 +112,7 @@ struct kc_training {
 	double grad_norm;
 	bool finite;                    /* the last step was, and has been applied */
 	int applied[KC_TRAINEES];       /* updates that it made */
+	bool torn;                      /* it failed, and may have changed parameters before */
 
 	/* Inside. */
 	struct kc_trainee trainee[KC_TRAINEES];
@@ -144,7 +145,8 @@ struct kc_step_args {
 /*
  * One optimizer step from optimizer.accumulate batches, with gan.d_steps n from n times as many.
  * A step with a non-finite loss or gradient changes nothing: t->finite is false then.  Of a step
- * that updates the discriminator several times, the updates before that stay.
+ * that updates the discriminator several times, the updates before that stay.  So they do behind
+ * an error: t->torn tells then that the parameters belong to no whole step.
  */
 int kc_training_step(struct kc_training *, const struct kc_step_args *);
 
