@@ -85,10 +85,8 @@ void *kc_device_scratch(struct kc_device *d, size_t bytes)
 	return d->scratch;
 }
 
-void kc_device_release(struct kc_device *d)
+void kc_device_unpack(struct kc_device *d)
 {
-	free_arena(d);
-	free(d->scratch);
 	for (struct kc_packed *k = d->packed, *next; k; k = next) {
 		next = k->next;
 		if (k->pack.release)
@@ -96,10 +94,17 @@ void kc_device_release(struct kc_device *d)
 		kc_device_free(d, k->data);
 		free(k);
 	}
-	d->scratch = NULL;
-	d->scratch_bytes = 0;
 	d->packed = NULL;
 	d->packed_bytes = 0;
+}
+
+void kc_device_release(struct kc_device *d)
+{
+	free_arena(d);
+	free(d->scratch);
+	kc_device_unpack(d);
+	d->scratch = NULL;
+	d->scratch_bytes = 0;
 	if (d->close)
 		d->close(d);
 }

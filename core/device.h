@@ -113,6 +113,8 @@ int kc_device_put(struct kc_device *, void *dst, const void *src, size_t bytes);
 int kc_device_get(struct kc_device *, void *dst, const void *src, size_t bytes);
 /* Memory for the time of one call; NULL when there is none.  The next call may move it. */
 void *kc_device_scratch(struct kc_device *, size_t bytes);
+/* Gives back the packed copies of frozen parameters; plans of the device must be gone. */
+void kc_device_unpack(struct kc_device *);
 /* Gives everything back; plans of the device must be gone.  It can be used again. */
 void kc_device_release(struct kc_device *);
 

@@ -49,6 +49,36 @@ static void test_cap(void)
 	KC_CHECK(accumulate == 1 && capped == norm);
 }
 
+/* Bytes of frozen weights in the forms that kernels want, under that cap in MB. */
+static size_t packed_bytes(double cap)
+{
+	struct kc_config c = {0};
+	struct kc_run r = {0};
+	char text[64];
+	size_t bytes = 0;
+
+	snprintf(text, sizeof text, "memory_cap=%.6f", cap);
+	kc_test_clips();
+	if (KC_CHECK_OK(kc_test_open(&r, &c, (const char *[]){"datasets.train.batch_size=4", text,
+							      NULL})))
+		bytes = r.device.packed_bytes;
+	KC_CHECK((c.optimizer.accumulate > 1) == (cap > 0));
+	kc_test_close(&r, &c);
+	return bytes;
+}
+
+/* Those of the step that did not fit are given back. */
+static void test_packed(void)
+{
+	double mb = 0;
+	int64_t accumulate;
+	size_t whole;
+
+	take_step(0, &mb, &accumulate);
+	whole = packed_bytes(0);
+	KC_CHECK(whole > 0 && packed_bytes(0.8 * mb) <= whole);
+}
+
 static void test_too_small(void)
 {
 	struct kc_config c = {0};
@@ -62,5 +92,6 @@ static void test_too_small(void)
 
 const struct kc_test kc_tests_memory[] = {
 	{"memory: a cap splits the batch", test_cap},
+	{"memory: a split step packs frozen weights once", test_packed},
 	{"memory: a cap that nothing fits is told before the run", test_too_small},
 	{0}};

@@ -164,6 +164,7 @@ static int halve_batch(struct kc_run *r)
 	c->data.batch_size /= 2;
 	c->optimizer.accumulate *= 2;
 	kc_training_close(&r->training);
+	kc_device_unpack(&r->device);
 	KC_TRY(prepare_samples(r));
 	return kc_training_open(&r->training, c, &r->device);
 }
