@@ -392,6 +392,14 @@ static int goes_on(struct kc_run *r, bool *more)
 	return 0;
 }
 
+/* Once, also where there is no memory left for it. */
+static void measure_peak(struct kc_run *r)
+{
+	r->peak = kc_device_peak(&r->device, r->training.low);
+	if (r->peak == 0)
+		r->peak = -1;
+}
+
 static int iterate(struct kc_run *r)
 {
 	bool more;
@@ -406,7 +414,7 @@ static int iterate(struct kc_run *r)
 		KC_TRY(kc_run_step(r, &seconds, &waited));
 		KC_TRY(after_step(r, seconds, waited));
 		if (r->peak == 0)
-			r->peak = kc_device_peak(&r->device, r->training.low);
+			measure_peak(r);
 	}
 }
 

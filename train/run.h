@@ -31,7 +31,7 @@ struct kc_run {
 	int64_t saved_iter;             /* of the newest checkpoint; -1: none */
 	bool save_failed;               /* the last attempt to write one */
 	size_t bytes_at_open;           /* of the process, before anything of a step was touched */
-	double peak;                    /* FLOP/s of the device; 0: not measured */
+	double peak;                    /* FLOP/s of the device; 0: not measured; -1: cannot be */
 	double started;
 	int stop;                       /* exit status when any rank was asked to end */
 };
