@@ -213,7 +213,11 @@ static int record(struct kc_plan *p)
 	KC_TRY(m->record(p->device));
 	rc = run_steps(p);
 	end = m->recorded(p->device, &p->recording);
-	return rc < 0 ? rc : end;
+	if (rc < 0) {
+		forget_recording(p);            /* of some of the steps */
+		return rc;
+	}
+	return end;
 }
 
 static int run_on_device(struct kc_plan *p)
