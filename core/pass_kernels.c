@@ -23,9 +23,11 @@ static struct kc_step_info describe(const struct kc_plan *p, const struct kc_ste
 				     .deterministic = p->opts.deterministic};
 }
 
+/* NULL: none; *why is the error of the last row that would have fitted, or 0. */
 static const struct kc_kernel *choose(const struct kc_plan *p, const struct kc_step *s,
-				      struct kc_step_info *info)
+				      struct kc_step_info *info, int *why)
 {
+	*why = 0;
 	for (const struct kc_kernel *const *row = p->device->kernels; row && *row; row++) {
 		const struct kc_kernel *k = *row;
 		struct kc_step_info before = *info;
@@ -36,6 +38,7 @@ static const struct kc_kernel *choose(const struct kc_plan *p, const struct kc_s
 		rc = k->prepare ? k->prepare(info) : 0;
 		if (rc >= 0)
 			return k;
+		*why = rc;
 		*info = before;
 	}
 	return NULL;
@@ -140,14 +143,17 @@ static int select_step(struct kc_plan *p, int i, int first)
 	struct kc_buf *bufs =
 		kc_arena_alloc(&p->memory, (size_t)(s->n_in + s->n_out) * sizeof *bufs);
 	struct kc_step_info info;
+	int why;
 
 	if (!bufs)
 		return KC_ENOMEM;
 	info = describe(p, s, bufs);
 	s->bufs = bufs;
-	s->kernel = choose(p, s, &info);
+	s->kernel = choose(p, s, &info, &why);
 	s->prepared = info.prepared;
 	s->workspace = -1;
+	if (!s->kernel && p->device->memory && why < 0)
+		return kc_cause(why, "device %s: %s", p->device->name, s->op->name);
 	if (!s->kernel && (!s->op->ref || p->device->memory))
 		return KC_FAIL(KC_ENOSUP, "device %s has no kernel for %s", p->device->name,
 			       s->op->name);
