@@ -286,9 +286,12 @@ static void *work(void *arg)
 		pthread_mutex_unlock(&l->lock);
 		rc = make_sample(l, &w->scratch, b, slot);
 		pthread_mutex_lock(&l->lock);
+		/* A batch with a sample that failed is never complete. */
 		if (rc < 0)
 			note_failure(l, rc);
-		if (--l->left[place] == 0 || rc < 0)
+		else
+			l->left[place]--;
+		if (rc < 0 || l->left[place] == 0)
 			pthread_cond_broadcast(&l->ready);
 	}
 	pthread_mutex_unlock(&l->lock);

@@ -506,6 +506,7 @@ static void test_all_damaged(void)
 	o.n_intervals = 0;
 	for (o.workers = 0; o.workers < 3; o.workers++) {
 		KC_CHECK_OK(kc_loader_open(d, &o, 0, &l));
+		usleep(20000);          /* every worker fails before the first batch is asked for */
 		KC_CHECK_ERR(kc_loader_get(l, &b), KC_EFORMAT, "damaged frames 64 times");
 		KC_CHECK_ERR(kc_loader_get(l, &b), KC_EFORMAT, "damaged frames 64 times");
 		kc_loader_close(l);
