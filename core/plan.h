@@ -50,6 +50,9 @@ struct kc_plan_stats {
 void kc_plan_stats(const struct kc_plan *, struct kc_plan_stats *);
 /* One line per step: operator, path, kernel, shapes, dtype, offset. */
 void kc_plan_print(const struct kc_plan *, FILE *);
+/* What is computed, in which order; not by which kernels, from what packed forms and where: these
+ * are timed, and may be others on a device of the same kind. */
+void kc_plan_outline(const struct kc_plan *, FILE *);
 /* What is alive where the arena is fullest, the largest first. */
 void kc_plan_print_peak(const struct kc_plan *, FILE *);
 /* Needs opts.profile: time, GFLOP/s and GB/s per operator and per path, over all runs so far. */

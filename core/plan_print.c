@@ -51,6 +51,24 @@ void kc_plan_stats(const struct kc_plan *p, struct kc_plan_stats *st)
 	}
 }
 
+void kc_plan_outline(const struct kc_plan *p, FILE *f)
+{
+	char dims[96];
+
+	for (int i = 0; i < p->n_steps; i++) {
+		const struct kc_step *s = &p->steps[i];
+		const struct kc_buf *y = s->n_out ? &p->values[s->out[0]].buf : NULL;
+
+		if (s->pack)
+			continue;
+		fprintf(f, "%s %s", s->op->name, step_path(s));
+		if (y)
+			fprintf(f, " %s %s", kc_dims_text(&y->type, dims),
+				kc_dtype_name((enum kc_dtype)y->type.dtype));
+		fputc('\n', f);
+	}
+}
+
 void kc_plan_print(const struct kc_plan *p, FILE *f)
 {
 	char dims[96];

@@ -298,6 +298,47 @@ static int reduced_gradients(struct kc_ranks *r)
 	return 0;
 }
 
+static char *text_of(const struct kc_plan *p, void (*print)(const struct kc_plan *, FILE *))
+{
+	char *text = NULL;
+	size_t size;
+	FILE *f = open_memstream(&text, &size);
+
+	KC_ASSERT(f);
+	print(p, f);
+	fclose(f);
+	return text;
+}
+
+/* Ranks compare what is computed: kernels, packed forms and places may be each one's own. */
+static void test_outline(void)
+{
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *w = kc_input(g, "w", KC_TYPE(KC_REAL, 64, 64)), *y;
+	struct kc_plan *p[2] = {NULL, NULL};
+	char *outline[2], *all[2];
+	struct kc_device d[2];
+
+	y = kc_sum(g, kc_matmul(g, kc_input(g, "x", KC_TYPE(KC_REAL, 8, 64)), w));
+	kc_device_reference(&d[0]);
+	KC_CHECK_OK(kc_device_cpu(&d[1], 1));
+	for (int i = 0; i < 2; i++) {
+		if (!KC_CHECK_OK(kc_plan_build(&p[i], g, &d[i], &y, 1, &(struct kc_plan_opts){0})))
+			return;
+		outline[i] = text_of(p[i], kc_plan_outline);
+		all[i] = text_of(p[i], kc_plan_print);
+	}
+	KC_CHECK(strcmp(all[0], all[1]) && !strcmp(outline[0], outline[1]));
+	KC_CHECK(strstr(outline[0], "matmul - 8x64 float32\n"));
+	for (int i = 0; i < 2; i++) {
+		free(outline[i]);
+		free(all[i]);
+		kc_plan_free(p[i]);
+		kc_device_release(&d[i]);
+	}
+	kc_graph_free(g);
+}
+
 static void test_reduced_gradients(void)
 {
 	test_in_ranks(2, reduced_gradients);
@@ -643,6 +684,7 @@ const struct kc_test kc_tests_ranks[] = {
 	{"alone every call succeeds", test_alone},
 	{"means are those in the order of the ranks", test_means},
 	{"a plan starts a mean when its gradients are there", test_reduced_gradients},
+	{"ranks compare what plans compute, not by which kernels", test_outline},
 	{"batch norm sees the batches of all ranks", test_shared_norm},
 	{"every rank hears of a failure", test_failures},
 	{"variables without sense are refused", test_variables},

@@ -39,9 +39,9 @@ static int print_plans(struct kc_run *r, FILE *f)
 {
 	for (int i = 0; i < KC_STAGES; i++) {
 		if (r->training.stage[i].plan)
-			kc_plan_print(r->training.stage[i].plan, f);
+			kc_plan_outline(r->training.stage[i].plan, f);
 		if (r->training.stage[i].update)
-			kc_plan_print(r->training.stage[i].update, f);
+			kc_plan_outline(r->training.stage[i].update, f);
 	}
 	return 0;
 }
