@@ -14,13 +14,13 @@ static double plan_mb(const struct kc_run *r)
 }
 
 /* The norm of the gradient in a step of batch 4; cap in MB, 0 for none. */
-static double take_step(double cap, double *mb, int64_t *accumulate)
+static double take_step(const char *reduction, double cap, double *mb, int64_t *accumulate)
 {
 	struct kc_config c = {0};
 	struct kc_run r = {0};
 	char text[64];
 	const char *set[] = {"datasets.train.batch_size=4", "datasets.train.GT_size=32",
-			     "train.pixel_weight=1", text, NULL};
+			     "train.pixel_weight=1", reduction, text, NULL};
 	double norm = NAN;
 
 	snprintf(text, sizeof text, "memory_cap=%.6f", cap);
@@ -35,18 +35,24 @@ static double take_step(double cap, double *mb, int64_t *accumulate)
 }
 
 /* Two batches of two are one of four but for the order of sums. */
-static void test_cap(void)
+static void check_cap(const char *reduction)
 {
 	double mb = 0, less = 0, norm, capped;
 	int64_t accumulate = 0;
 
-	norm = take_step(0, &mb, &accumulate);
+	norm = take_step(reduction, 0, &mb, &accumulate);
 	KC_CHECK(accumulate == 1);
-	capped = take_step(0.95 * mb, &less, &accumulate);
+	capped = take_step(reduction, 0.95 * mb, &less, &accumulate);
 	KC_CHECK(accumulate == 2 && less < 0.95 * mb);
 	KC_CHECK(fabs(capped - norm) <= 1e-4 * norm);
-	capped = take_step(100 * mb, &less, &accumulate);
+	capped = take_step(reduction, 100 * mb, &less, &accumulate);
 	KC_CHECK(accumulate == 1 && capped == norm);
+}
+
+static void test_cap(void)
+{
+	check_cap("train.reduction=mean");
+	check_cap("train.reduction=sum");
 }
 
 /* Bytes of frozen weights in the forms that kernels want, under that cap in MB. */
@@ -74,7 +80,7 @@ static void test_packed(void)
 	int64_t accumulate;
 	size_t whole;
 
-	take_step(0, &mb, &accumulate);
+	take_step("train.reduction=mean", 0, &mb, &accumulate);
 	whole = packed_bytes(0);
 	KC_CHECK(whole > 0 && packed_bytes(0.8 * mb) <= whole);
 }

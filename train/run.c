@@ -155,7 +155,8 @@ static int too_large(const struct kc_run *r, size_t limit)
 
 /*
  * Twice as many batches of half the size, whose gradients are added up: the same step, but for the
- * order of sums and the statistics of batch norm, in about half the memory.
+ * order of sums and what depends on the others of a batch (batch norm, the mean score of ralsgan,
+ * how many images train.drop_grey keeps), in about half the memory.
  */
 static int halve_batch(struct kc_run *r)
 {
@@ -163,6 +164,8 @@ static int halve_batch(struct kc_run *r)
 
 	c->data.batch_size /= 2;
 	c->optimizer.accumulate *= 2;
+	if (c->loss.reduction == KC_REDUCE_SUM)         /* a step takes the mean of its batches */
+		c->loss.pixel_weight *= 2;
 	kc_training_close(&r->training);
 	kc_device_unpack(&r->device);
 	KC_TRY(prepare_samples(r));
