@@ -173,8 +173,10 @@ static const struct kc_memory memory = {
 int kc_cuda_table(void **out, const void *bytes, size_t n)
 {
 	KC_TRY(kc_cuda_check(cudaMalloc(out, n ? n : 1), "table of a kernel"));
-	return kc_cuda_check(cudaMemcpy(*out, bytes, n, cudaMemcpyHostToDevice),
-			     "table of a kernel");
+	KC_TRY(kc_cuda_check(cudaMemcpy(*out, bytes, n, cudaMemcpyHostToDevice),
+			     "table of a kernel"));
+	/* It returns when the bytes have been staged; streams of ours do not wait for the rest. */
+	return kc_cuda_check(cudaStreamSynchronize(NULL), "table of a kernel");
 }
 
 void kc_cuda_table_free(void *p)
