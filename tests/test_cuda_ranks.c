@@ -93,6 +93,37 @@ static int means(struct kc_ranks *r)
 	return rc < 0;
 }
 
+/* The run goes on behind the call, so it is the wait that finds the other rank lost. */
+static int lost(struct kc_ranks *r)
+{
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *in[2], *out[2];
+	struct kc_plan *p = NULL;
+	struct kc_device d = {0};
+	int rc = kc_emulator_open(&d);
+
+	if (!rc)
+		rc = build(g, r, &d, &p, in, out);
+	for (int run = 0; !rc && run < RUNS - r->rank; run++) {
+		rc = kc_plan_run(p);
+		if (!rc)
+			rc = d.memory->wait(&d);
+	}
+	if (r->rank)
+		kc_ranks_tell(r, KC_FAIL(KC_EIO, "no disk"));
+	else if (rc >= 0)
+		kc_test_fail(__FILE__, __LINE__, "a mean without the other rank passes");
+	kc_plan_free(p);
+	kc_graph_free(g);
+	kc_device_release(&d);
+	return r->rank ? rc < 0 : rc >= 0;
+}
+
+static void test_lost(void)
+{
+	test_in_ranks(RANKS, lost);
+}
+
 static void test_means(void)
 {
 	test_in_ranks(RANKS, means);
@@ -100,4 +131,5 @@ static void test_means(void)
 
 const struct kc_test kc_tests_cuda_ranks[] = {
 	{"cuda: means over the ranks of two emulated devices, recorded too", test_means},
+	{"cuda: a rank that is lost in a run is found by waiting for it", test_lost},
 	{0}};

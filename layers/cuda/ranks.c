@@ -49,13 +49,18 @@ static int give_up(struct kc_cuda *c, int rc)
 	return rc;
 }
 
+static int check_messages(struct kc_cuda *c)
+{
+	int rc = kc_ranks_tell(c->ranks, kc_nccl_check(c->nccl));
+
+	return rc < 0 ? give_up(c, rc) : 0;
+}
+
 static int check_ranks(struct kc_cuda *c)
 {
 	int rc = kc_ranks_poll(c->ranks);
 
-	if (rc >= 0 && c->nccl)
-		rc = kc_ranks_tell(c->ranks, kc_nccl_check(c->nccl));
-	return rc < 0 ? give_up(c, rc) : 0;
+	return rc < 0 ? give_up(c, rc) : check_messages(c);
 }
 
 int kc_cuda_wait(struct kc_cuda *c, cudaStream_t stream)
@@ -69,7 +74,9 @@ int kc_cuda_wait(struct kc_cuda *c, cudaStream_t stream)
 		KC_TRY(check_ranks(c));
 		nanosleep(&a_little, NULL);
 	}
-	return kc_cuda_check(e, "wait");
+	KC_TRY(kc_cuda_check(e, "wait"));
+	/* What NCCL itself has ended leaves the stream, too, and its means are none. */
+	return check_messages(c);
 }
 
 /* ---- rows: each owns an event, by which one stream waits for the other ---- */
