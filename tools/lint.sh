@@ -22,7 +22,7 @@ allowed() {
 	esac
 }
 for folder in core layers losses models weights data train eval; do
-	for file in $(git ls-files "$folder/*.c" "$folder/*.h" "$folder/*.cpp" "$folder/*.def" "$folder/*.inc"); do
+	for file in $(git ls-files "$folder/*.c" "$folder/*.h" "$folder/*.cpp" "$folder/*.cu" "$folder/*.def" "$folder/*.inc"); do
 		for from in $(sed -n 's|^#include "\([a-z]*\)/.*|\1|p' "$file" | sort -u); do
 			case " $(allowed $folder) " in
 			*" $from "*) ;;
@@ -36,8 +36,8 @@ for folder in core layers losses models weights data train eval; do
 done
 
 # header pattern -> at most one file per folder
-for header in 'dnnl' 'yaml\.h' 'hdf5\.h' 'mpi\.h' 'opencv2'; do
-	git grep -lE "^#include <[^>]*$header" -- '*.c' '*.h' '*.cpp' ':!tests' | xargs -r -n1 dirname | sort |
+for header in 'dnnl' 'cudnn' 'cublas' 'yaml\.h' 'hdf5\.h' 'mpi\.h' 'opencv2'; do
+	git grep -lE "^#include <[^>]*$header" -- '*.c' '*.h' '*.cpp' '*.cu' ':!tests' | xargs -r -n1 dirname | sort |
 		uniq -d | while read -r dir; do echo "$dir: $header is included by more than one file"; done |
 		grep . && bad=1
 done
