@@ -138,6 +138,36 @@ static void check_training(const char *const *set, double rate, double losses, d
 	pair_close(&p);
 }
 
+struct once { const struct kc_batch *batch; int n; };
+
+static int first_batch(void *own, const struct kc_batch **out)
+{
+	struct once *o = own;
+
+	*out = o->batch;
+	return o->n++ ? KC_FAIL(KC_EIO, "no second batch") : 0;
+}
+
+/* Running statistics are those from before the step, though its first batch changed them. */
+static void check_failed_step(const char *const *set)
+{
+	struct kc_step_args args = {.iter = 1, .lr = {1e-3, 1e-3}, .next = first_batch};
+	struct kc_training *t;
+	struct once once = {0};
+	struct pair p;
+
+	args.own = &once;
+	if (pair_open(&p, set) && KC_CHECK_OK(kc_loader_get(p.run.loader, &once.batch))) {
+		t = &p.got.training;
+		KC_CHECK(t->model.n_updates > 0 && t->statistics);
+		KC_CHECK_ERR(kc_training_step(t, &args), KC_EIO, "no second batch");
+		KC_CHECK(!t->torn);
+		check_parameters(t->params, p.run.training.params, 0);
+		kc_loader_release(p.run.loader, once.batch);
+	}
+	pair_close(&p);
+}
+
 #define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
 
 static void test_tcvc(void)
@@ -162,6 +192,16 @@ static void test_recipes(void)
 			   "network_G.init=random", "train.rebalance=false"), 1e-7, 1e-3, 1e-5);
 }
 
+static void test_accumulation(void)
+{
+	check_training(SET("precision=float32", "model=cic", "network_G.which_model_G=eccv16",
+			   "network_G.init=random", "train.rebalance=false", "train.accumulate=2"),
+		       1e-7, 1e-3, 1e-5);
+	check_failed_step(SET("model=cic", "network_G.which_model_G=eccv16",
+			      "network_G.init=random", "train.rebalance=false",
+			      "train.accumulate=2"));
+}
+
 static void test_adversaries(void)
 {
 	check_training(SET("precision=float32", "gan.type=wgangp", "gan.d_steps=2",
@@ -172,5 +212,6 @@ static void test_adversaries(void)
 const struct kc_test kc_tests_cuda_train[] = {
 	{"TCVC trains on the emulated device as with the reference kernels", test_tcvc},
 	{"so do the other recipes", test_recipes},
+	{"so do batches that are added up", test_accumulation},
 	{"so does a discriminator", test_adversaries},
 	{0}};

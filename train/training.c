@@ -434,24 +434,23 @@ static void set_hyper(const struct kc_training *t, const struct kc_stage *s,
 	}
 }
 
-/* Copies the running statistics aside, or back from there. */
+/* Copies the running statistics aside, or back from there; wherever they are, and they alone. */
 static int copy_statistics(struct kc_training *t, bool back)
 {
+	struct kc_device *d = t->device;
 	char *aside = t->statistics;
 
 	for (int k = 0; aside && k < t->n_trainees; k++) {
 		const struct kc_model *m = t->trainee[k].model;
 
-		if (m->n_updates)
-			KC_TRY(kc_params_to_host(t->trainee[k].params));
+		KC_TRY(kc_params_to_device(t->trainee[k].params, d));
 		for (int i = 0; i < m->n_updates; i++) {
-			struct kc_param *p = m->updates[i].param;
-			void *master = kc_param_master(p).data;
+			const struct kc_param *p = m->updates[i].param;
+			void *master = kc_param_on(p, d, KC_ARRAY_MASTER);
 
-			memcpy(back ? master : aside, back ? aside : master, param_bytes(p));
+			KC_TRY(back ? kc_device_put(d, master, aside, param_bytes(p))
+				    : kc_device_get(d, aside, master, param_bytes(p)));
 			aside += param_bytes(p);
-			if (back)
-				kc_param_changed(p);
 		}
 	}
 	return 0;
