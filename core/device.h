@@ -1,7 +1,7 @@
 /*
  * A device: where buffers live and which kernels it has.  Kernel rows are tried in order when
- * a plan is built; the first that fits wins, and the operator's reference kernel is the last
- * row of every device, so every model runs everywhere.
+ * a plan is built; the first that fits wins.  On the host's own memory the operator's reference
+ * kernel is the last row, so every model runs there; other devices need a row for every operator.
  */
 #ifndef KC_CORE_DEVICE_H
 #define KC_CORE_DEVICE_H
