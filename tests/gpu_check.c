@@ -320,14 +320,15 @@ static int check_bench(const char *precision, int n, char **more, int n_more)
 	struct choice c = {device_name, !strcmp(precision, "tf32"), false};
 	const char *set[ROOM] = {"flow=flownet2", "datasets.train.batch_size=4",
 				 strcmp(precision, "bf16") ? "precision=float32"
-							   : "precision=bf16"};
+							   : "precision=bf16",
+				 "deterministic=false"};
 	double start = kc_now(), *seconds = kc_calloc((size_t)n, sizeof *seconds);
 	struct step_run r;
 	size_t used;
 	int rc;
 
-	for (int i = 0; i < n_more && i < ROOM - 4; i++)
-		set[3 + i] = more[i];
+	for (int i = 0; i < n_more && i < ROOM - 5; i++)
+		set[4 + i] = more[i];
 	rc = step_open(&r, open_choice, &c, set);
 	if (!rc)
 		rc = seconds ? time_steps(&r, n, seconds, &used) : KC_ENOMEM;

@@ -327,6 +327,8 @@ static int prepare(struct kc_step_info *info)
 {
 	struct kc_cuda *cuda = kc_cuda_of(info->device);
 	const struct kc_cudnn_timer timer = {.time = time_candidate, .own = info};
+	/* What is the fastest differs from time to time, and with it the bits. */
+	bool timed = cuda->autotune && !info->deterministic;
 	struct conv *c = kc_calloc(1, sizeof *c);
 	int rc;
 
@@ -334,8 +336,8 @@ static int prepare(struct kc_step_info *info)
 		return KC_ENOMEM;
 	kc_cudnn_conv_of(&c->sig, info, cuda->tf32);
 	look(c, info);
-	rc = kc_cudnn_conv_choose(cuda->cudnn, &c->sig, cuda->cudnn_cache,
-				  cuda->autotune ? &timer : NULL, &c->choice, &c->plan);
+	rc = kc_cudnn_conv_choose(cuda->cudnn, &c->sig, timed ? cuda->cudnn_cache : NULL,
+				  timed ? &timer : NULL, &c->choice, &c->plan);
 	if (!rc) {
 		lay_out(c);
 		rc = add_packs(info, c);
