@@ -1,5 +1,6 @@
 /* Means over the ranks on emulated CUDA devices, one per process. */
 #include "core/plan.h"
+#include "layers/cuda/nccl.h"
 #include "layers/layers.h"
 #include "layers/ranks.h"
 #include "tests/emulator/device.h"
@@ -7,6 +8,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <unistd.h>
 
 enum { RANKS = 2, N = 70000, M = 24, RUNS = 4 };
 
@@ -124,6 +126,32 @@ static void test_lost(void)
 	test_in_ranks(RANKS, lost);
 }
 
+/* Rank 1 dies while NCCL's meeting waits for it. */
+static int lost_on_the_way(struct kc_ranks *r)
+{
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *in[2], *out[2];
+	struct kc_plan *p = NULL;
+	struct kc_device d = {0};
+	struct kc_nccl_id id;
+	double start = kc_now();
+
+	if (r->rank) {
+		kc_ranks_agree(r, 0);
+		kc_ranks_broadcast(r, &id, sizeof id);
+		_exit(0);
+	}
+	KC_CHECK_OK(kc_emulator_open(&d));
+	KC_CHECK_ERR(build(g, r, &d, &p, in, out), KC_EBACKEND, "rank 1");
+	KC_CHECK(kc_now() - start < 30);
+	return strstr(kc_errmsg(), "rank 1") == NULL;
+}
+
+static void test_lost_early(void)
+{
+	test_in_ranks(RANKS, lost_on_the_way);
+}
+
 static void test_means(void)
 {
 	test_in_ranks(RANKS, means);
@@ -131,5 +159,6 @@ static void test_means(void)
 
 const struct kc_test kc_tests_cuda_ranks[] = {
 	{"cuda: means over the ranks of two emulated devices, recorded too", test_means},
+	{"cuda: a rank that is lost while NCCL meets ends the others", test_lost_early},
 	{"cuda: a rank that is lost in a run is found by waiting for it", test_lost},
 	{0}};

@@ -10,10 +10,75 @@
 #include "layers/cuda/cuda.h"
 #include "layers/cuda/nccl.h"
 
+#include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <time.h>
 
 /* ---- the communicator ---- */
+
+/*
+ * NCCL's meeting waits for all ranks without end, so it is held in a thread of its own, which is
+ * left behind, with this, when a rank is lost meanwhile.
+ */
+struct meeting {
+	struct kc_nccl_id id;
+	int rank, size, device;
+	struct kc_nccl *nccl;
+	int rc;
+	char *message;                  /* of rc; NULL without memory */
+	atomic_bool over;
+};
+
+static void *hold(void *own)
+{
+	struct meeting *m = own;
+
+	m->rc = kc_cuda_check(cudaSetDevice(m->device), "meeting of the ranks");
+	if (!m->rc)
+		m->rc = kc_nccl_open(&m->nccl, &m->id, m->rank, m->size);
+	m->message = m->rc < 0 ? kc_strdup(kc_errmsg()) : NULL;
+	atomic_store(&m->over, true);
+	return NULL;
+}
+
+/* Until the meeting is over, or a rank is lost. */
+static int await(const struct meeting *m, struct kc_ranks *r)
+{
+	const struct timespec a_little = {.tv_nsec = 1000000};
+
+	while (!atomic_load(&m->over)) {
+		KC_TRY(kc_ranks_poll(r));
+		nanosleep(&a_little, NULL);
+	}
+	return 0;
+}
+
+static int hold_meeting(struct kc_cuda *c, struct kc_ranks *r, const struct kc_nccl_id *id)
+{
+	struct meeting *m = kc_calloc(1, sizeof *m);
+	pthread_t thread;
+	int rc;
+
+	if (!m)
+		return KC_ENOMEM;
+	*m = (struct meeting){.id = *id, .rank = r->rank, .size = r->size, .device = c->index};
+	if (pthread_create(&thread, NULL, hold, m)) {
+		free(m);
+		return KC_FAIL(KC_ENOMEM, "cannot start a thread to meet the ranks");
+	}
+	rc = await(m, r);
+	if (rc < 0) {
+		pthread_detach(thread);
+		return rc;
+	}
+	pthread_join(thread, NULL);
+	c->nccl = m->nccl;
+	rc = m->rc < 0 ? KC_FAIL(m->rc, "%s", m->message ? m->message : "out of memory") : 0;
+	free(m->message);
+	free(m);
+	return rc;
+}
 
 static int meet(struct kc_cuda *c, struct kc_ranks *r)
 {
@@ -21,7 +86,7 @@ static int meet(struct kc_cuda *c, struct kc_ranks *r)
 
 	KC_TRY(kc_ranks_agree(r, r->rank ? 0 : kc_nccl_id_make(&id)));
 	KC_TRY(kc_ranks_broadcast(r, &id, sizeof id));
-	KC_TRY(kc_ranks_agree(r, kc_nccl_open(&c->nccl, &id, r->rank, r->size)));
+	KC_TRY(kc_ranks_agree(r, hold_meeting(c, r, &id)));
 	c->ranks = r;
 	return kc_cuda_check(cudaStreamCreateWithFlags(&c->messages, cudaStreamNonBlocking),
 			     "stream of messages");
