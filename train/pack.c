@@ -193,7 +193,7 @@ static int show_progress(void *own, int64_t done, int64_t frames)
 static int count_colours(struct arguments *a, const struct kc_dataset *d)
 {
 	struct kc_device device = {0};
-	struct kc_prior prior;
+	struct kc_prior prior = {0};
 	int rc = kc_device_cpu(&device, a->job.workers);
 
 	if (!rc)
