@@ -29,24 +29,7 @@ fail()
 	exit 1
 }
 
-# A number in [0, $1), into $random.
-state=$((seed % 2147483648))
-draw()
-{
-	state=$(((state * 1103515245 + 12345) % 2147483648))
-	random=$((state / 65536 * $1 / 32768))
-}
-
-milliseconds()
-{
-	echo $(($(date +%s%N) / 1000000))
-}
-
-wait_ms()
-{
-	sleep "$(printf '%d.%03d' $(($1 / 1000)) $(($1 % 1000)))"
-}
-
+. "$(dirname "$0")/chance.sh"
 . "$(dirname "$0")/clips.sh"
 make_clips "$work/clips"
 

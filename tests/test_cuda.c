@@ -14,20 +14,11 @@
 #define REAL(...) KC_TYPE(KC_REAL, __VA_ARGS__)
 #define N (b->row->n)
 
-static uint64_t seed = 1;
-
-/* Another order of threads for every plan. */
-static int open_emulator(struct kc_device *d)
-{
-	emu_seed(seed++);
-	return kc_emulator_open(d);
-}
-
 static const struct op_config configs[] = {
-	{"float32", open_emulator, KC_F32, false, false, true, OP_DENSE, 1e-5},
-	{"float32, sliced", open_emulator, KC_F32, false, true, true, OP_SLICED, 1e-5},
-	{"float32, turned", open_emulator, KC_F32, false, false, true, OP_TURNED, 1e-5},
-	{"bfloat16", open_emulator, KC_F32, true, false, true, OP_DENSE, 2e-2},
+	{"float32", kc_emulator_open_in_turn, KC_F32, false, false, true, OP_DENSE, 1e-5},
+	{"float32, sliced", kc_emulator_open_in_turn, KC_F32, false, true, true, OP_SLICED, 1e-5},
+	{"float32, turned", kc_emulator_open_in_turn, KC_F32, false, false, true, OP_TURNED, 1e-5},
+	{"bfloat16", kc_emulator_open_in_turn, KC_F32, true, false, true, OP_DENSE, 2e-2},
 };
 
 static void check_rows(const struct op_row *row)
@@ -192,7 +183,7 @@ static void test_repeat(void)
 	for (int k = 0; k < 4; k++) {
 		struct kc_device d;
 
-		if (KC_CHECK_OK(open_emulator(&d)))
+		if (KC_CHECK_OK(kc_emulator_open_in_turn(&d)))
 			KC_CHECK_OK(test_run(g, &d, &opts, &(struct test_feed){x, data}, 1, fetch,
 					     KC_COUNT(fetch), v[k > 0]));
 		kc_device_release(&d);
@@ -260,7 +251,7 @@ static void test_argmax_special(void)
 	for (int i = 0; i < 4; i++) {
 		struct kc_device d;
 
-		if (KC_CHECK_OK(open_emulator(&d)) &&
+		if (KC_CHECK_OK(kc_emulator_open_in_turn(&d)) &&
 		    KC_CHECK_OK(test_run(g, &d, &opts, &feed, 1, &out, 1, &values)))
 			KC_CHECK(!memcmp(got, want, sizeof got));
 		kc_device_release(&d);
@@ -358,7 +349,7 @@ static void test_low(void)
 	static const int64_t channels[] = {1, 3, 20, 64, 313};
 	struct kc_device d;
 
-	if (!KC_CHECK_OK(open_emulator(&d)))
+	if (!KC_CHECK_OK(kc_emulator_open_in_turn(&d)))
 		return;
 	for (size_t i = 0; i < KC_COUNT(channels); i++)
 		for (int form = 0; form < FORMS; form++) {

@@ -10,22 +10,14 @@
 
 #include <stdlib.h>
 
-static uint64_t seed = 1;
-
-/* Another order of threads for every plan. */
-static int open_emulator(struct kc_device *d)
-{
-	emu_seed(seed++);
-	return kc_emulator_open(d);
-}
-
 /* bf16: in one of the convolutions a value beside the kink of its activation changes sides. */
 static const struct op_config configs[] = {
-	{"float32", open_emulator, KC_F32, false, false, true, OP_DENSE, 1e-5},
-	{"float32, not fused, sliced", open_emulator, KC_F32, false, true, false, OP_SLICED, 1e-5},
-	{"float32, turned", open_emulator, KC_F32, false, false, true, OP_TURNED, 1e-5},
-	{"bfloat16", open_emulator, KC_F32, true, false, true, OP_DENSE, 4e-2},
-	{"bfloat16, turned", open_emulator, KC_F32, true, true, false, OP_TURNED, 4e-2},
+	{"float32", kc_emulator_open_in_turn, KC_F32, false, false, true, OP_DENSE, 1e-5},
+	{"float32, not fused, sliced", kc_emulator_open_in_turn, KC_F32, false, true, false,
+	 OP_SLICED, 1e-5},
+	{"float32, turned", kc_emulator_open_in_turn, KC_F32, false, false, true, OP_TURNED, 1e-5},
+	{"bfloat16", kc_emulator_open_in_turn, KC_F32, true, false, true, OP_DENSE, 4e-2},
+	{"bfloat16, turned", kc_emulator_open_in_turn, KC_F32, true, true, false, OP_TURNED, 4e-2},
 };
 
 static void check_table(const struct op_row *row, FILE *used)
@@ -53,7 +45,7 @@ static void test_operators(void)
 	check_table(op_rows, file);
 	check_table(op_pointwise_rows, file);
 	fclose(file);
-	if (KC_CHECK_OK(open_emulator(&device))) {
+	if (KC_CHECK_OK(kc_emulator_open_in_turn(&device))) {
 		op_check_used(&device, used);
 		kc_device_release(&device);
 	}
@@ -66,7 +58,7 @@ static void test_fixtures(void)
 	struct kc_device device;
 	struct golden g = {.device = &device, .print = GOLDEN_PRINT_FAILURES};
 
-	if (!KC_CHECK_OK(open_emulator(&device)))
+	if (!KC_CHECK_OK(kc_emulator_open_in_turn(&device)))
 		return;
 	golden_file(&g, kc_test_fixture("golden/ops.safetensors"));
 	g.mode = GOLDEN_BF16;

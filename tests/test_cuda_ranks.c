@@ -51,12 +51,23 @@ static int check_run(struct kc_plan *p, struct kc_tensor *const *out, int run)
 	return 0;
 }
 
-static int build(struct kc_graph *g, struct kc_ranks *r, struct kc_device *d, struct kc_plan **p,
-		 struct kc_tensor **in, struct kc_tensor **out)
+/* What a rank has: a device, and the plan of two means on it. */
+struct side {
+	struct kc_device device;
+	struct kc_graph *g;
+	struct kc_plan *plan;
+	struct kc_tensor *in[2], *out[2];
+};
+
+static int open_side(struct side *s, struct kc_ranks *r)
 {
 	static const int turned[] = {1, 0};
-	struct kc_tensor *mean[2];
+	struct kc_tensor *mean[2], **in = s->in, **out = s->out;
+	struct kc_graph *g;
 
+	*s = (struct side){.g = kc_graph_new(&kc_layers)};
+	g = s->g;
+	KC_TRY(g ? kc_emulator_open(&s->device) : KC_ENOMEM);
 	in[0] = kc_input(g, "x", KC_TYPE(KC_REAL, N));
 	in[1] = kc_input(g, "y", KC_TYPE(KC_REAL, M, M));
 	mean[0] = in[0];
@@ -64,60 +75,53 @@ static int build(struct kc_graph *g, struct kc_ranks *r, struct kc_device *d, st
 	kc_mean_over_ranks(g, r, mean, 2);
 	out[0] = kc_scale(g, mean[0], 2);
 	out[1] = kc_scale(g, mean[1], 1);
-	return kc_plan_build(p, g, d, out, 2, &(struct kc_plan_opts){.ranks = r});
+	return kc_plan_build(&s->plan, g, &s->device, out, 2, &(struct kc_plan_opts){.ranks = r});
+}
+
+static void close_side(struct side *s)
+{
+	kc_plan_free(s->plan);
+	kc_graph_free(s->g);
+	kc_device_release(&s->device);
 }
 
 /* The second run is recorded, later ones are replayed. */
 static int means(struct kc_ranks *r)
 {
-	struct kc_graph *g = kc_graph_new(&kc_layers);
-	struct kc_tensor *in[2], *out[2];
-	struct kc_plan *p = NULL;
-	struct kc_device d = {0};
-	int rc = kc_emulator_open(&d);
+	struct side s;
+	int rc = open_side(&s, r);
 
-	if (!rc)
-		rc = build(g, r, &d, &p, in, out);
 	for (int run = 0; !rc && run < RUNS; run++) {
-		rc = feed(p, in[0], r->rank, run);
+		rc = feed(s.plan, s.in[0], r->rank, run);
 		if (!rc)
-			rc = feed(p, in[1], r->rank, run);
+			rc = feed(s.plan, s.in[1], r->rank, run);
 		if (!rc)
-			rc = kc_plan_run(p);
+			rc = kc_plan_run(s.plan);
 		if (!rc)
-			rc = check_run(p, out, run);
+			rc = check_run(s.plan, s.out, run);
 	}
 	if (rc < 0)
 		kc_test_fail(__FILE__, __LINE__, "rank %d: %s", r->rank, kc_errmsg());
-	kc_plan_free(p);
-	kc_graph_free(g);
-	kc_device_release(&d);
+	close_side(&s);
 	return rc < 0;
 }
 
 /* The run goes on behind the call, so it is the wait that finds the other rank lost. */
 static int lost(struct kc_ranks *r)
 {
-	struct kc_graph *g = kc_graph_new(&kc_layers);
-	struct kc_tensor *in[2], *out[2];
-	struct kc_plan *p = NULL;
-	struct kc_device d = {0};
-	int rc = kc_emulator_open(&d);
+	struct side s;
+	int rc = open_side(&s, r);
 
-	if (!rc)
-		rc = build(g, r, &d, &p, in, out);
 	for (int run = 0; !rc && run < RUNS - r->rank; run++) {
-		rc = kc_plan_run(p);
+		rc = kc_plan_run(s.plan);
 		if (!rc)
-			rc = d.memory->wait(&d);
+			rc = s.device.memory->wait(&s.device);
 	}
 	if (r->rank)
 		kc_ranks_tell(r, KC_FAIL(KC_EIO, "no disk"));
 	else if (rc >= 0)
 		kc_test_fail(__FILE__, __LINE__, "a mean without the other rank passes");
-	kc_plan_free(p);
-	kc_graph_free(g);
-	kc_device_release(&d);
+	close_side(&s);
 	return r->rank ? rc < 0 : rc >= 0;
 }
 
@@ -129,20 +133,16 @@ static void test_lost(void)
 /* Rank 1 dies while NCCL's meeting waits for it. */
 static int lost_on_the_way(struct kc_ranks *r)
 {
-	struct kc_graph *g = kc_graph_new(&kc_layers);
-	struct kc_tensor *in[2], *out[2];
-	struct kc_plan *p = NULL;
-	struct kc_device d = {0};
-	struct kc_nccl_id id;
 	double start = kc_now();
+	struct kc_nccl_id id;
+	struct side s;
 
 	if (r->rank) {
 		kc_ranks_agree(r, 0);
 		kc_ranks_broadcast(r, &id, sizeof id);
 		_exit(0);
 	}
-	KC_CHECK_OK(kc_emulator_open(&d));
-	KC_CHECK_ERR(build(g, r, &d, &p, in, out), KC_EBACKEND, "rank 1");
+	KC_CHECK_ERR(open_side(&s, r), KC_EBACKEND, "rank 1");
 	KC_CHECK(kc_now() - start < 30);
 	return strstr(kc_errmsg(), "rank 1") == NULL;
 }

@@ -26,3 +26,11 @@ int kc_emulator_open(struct kc_device *d)
 {
 	return kc_emulator_open_as(d, &(struct kc_device_choice){.no_autotune = true});
 }
+
+int kc_emulator_open_in_turn(struct kc_device *d)
+{
+	static uint64_t seed;
+
+	emu_seed(++seed);
+	return kc_emulator_open(d);
+}

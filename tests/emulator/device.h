@@ -13,6 +13,8 @@ struct kc_device_choice;
 
 /* Times nothing: the user's cache of choices is left alone. */
 int kc_emulator_open(struct kc_device *);
+/* The same, with another order of threads each time. */
+int kc_emulator_open_in_turn(struct kc_device *);
 int kc_emulator_open_as(struct kc_device *, const struct kc_device_choice *);
 
 #endif
