@@ -3,6 +3,7 @@
 # make check      tests again under ASan and UBSan, lint, static analysis, spills of CUDA kernels
 # make bench      timings
 # make install    PREFIX=/usr/local
+# make emulated   golden and gpu_check in build/emulated/bin, whose cuda:0 is the tests' emulated GPU
 # make BARE=1 BUILD=dir gpu   what checks a GPU, where there are CUDA and cuDNN and little else
 #
 # BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
@@ -76,8 +77,9 @@ CHECKERS := $(patsubst %.c,$(BUILD)/%.o,$(filter-out tests/golden.c,$(wildcard t
 # layers/cuda once more, for the device of the tests: a machine without CUDA runs its kernels.
 # What needs cuDNN is left out; tests/emulator/cudnn.c stands in for it.
 LIBRARY := $(patsubst %,layers/cuda/%.c,plugin cudnn nccl)
-EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(wildcard tests/emulator/*.c tests/emulator/*.cpp \
-	    tests/emulator/*.cu layers/cuda/*.cu) $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
+EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(filter-out %/plugin.c,$(wildcard \
+	    tests/emulator/*.c tests/emulator/*.cpp tests/emulator/*.cu layers/cuda/*.cu)) \
+	    $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/cudnn_check.c \
 	   tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
 
@@ -96,21 +98,23 @@ $(BUILD)/%.o: %.cpp
 	$(if $(Q),@echo "  CXX $<")
 	$(Q)$(CXX) $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
 
+# Also for a plugin.
+HIDDEN  := -fPIC -fvisibility=hidden
 $(BUILD)/emulated/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CXX $<")
-	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) -Wno-unknown-pragmas -MMD -MP -x c++ \
-		-c $< -o $@
+	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) $(HIDDEN) -Wno-unknown-pragmas -MMD \
+		-MP -x c++ -c $< -o $@
 
 $(BUILD)/emulated/%.c.o: %.c
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CC  $<")
-	$(Q)$(CC) -Itests/emulator $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CC) -Itests/emulator $(CPPFLAGS) $(CFLAGS) $(HIDDEN) -MMD -MP -c $< -o $@
 
 $(BUILD)/emulated/%.cpp.o: %.cpp
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CXX $<")
-	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) -MMD -MP -c $< -o $@
+	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) $(HIDDEN) -MMD -MP -c $< -o $@
 
 define level_rule
 $(BUILD)/%.$(1).o: %.c
@@ -149,6 +153,16 @@ $(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  MPI $@")
 	$(Q)$(CC) -I. -D_GNU_SOURCE $(CFLAGS) -fPIC -shared -fvisibility=hidden $< $(MPI_FLAGS) -o $@
+
+# Programs for which cuda:0 is the emulated device, in $(BUILD)/emulated/bin.
+emulated: $(patsubst %,$(BUILD)/emulated/bin/%,golden gpu_check libkc_cuda.so)
+$(BUILD)/emulated/bin/libkc_cuda.so: $(EMULATED) $(BUILD)/emulated/tests/emulator/plugin.c.o
+	@mkdir -p $(@D)
+	$(if $(Q),@echo "  LD  $@")
+	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -shared $^ -o $@
+$(BUILD)/emulated/bin/%: $(BIN)/%
+	@mkdir -p $(@D)
+	$(Q)cp $< $@
 
 tests: $(BUILD)/test
 
@@ -195,4 +209,4 @@ clean:
 	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all gpu tests test check lint cuda-gate bench install clean
+.PHONY: all gpu emulated tests test check lint cuda-gate bench install clean

@@ -11,11 +11,11 @@
 #include <stdlib.h>
 
 static const char usage[] =
-	"usage: golden [--dtype float32|float64|bf16] [--device cpu|reference] [--weights FILE]\n"
+	"usage: golden [--dtype float32|float64|bf16] [--device NAME] [--weights FILE]\n"
 	"              [--only TEXT] [--trace] FILE...\n"
 	"Compares this program with numbers of an independent implementation.\n"
 	"  --dtype   what to compute in; bf16 is compared with float32 of this program\n"
-	"  --device  reference: the reference kernels alone\n"
+	"  --device  cpu, cuda:N; reference: the reference kernels alone\n"
 	"  --weights networks: parameters of a file of any format, in place of the formula's\n"
 	"  --only    cases whose name contains TEXT\n"
 	"  --trace   networks: statistics of every layer, to find the first that differs\n";
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	}
 	first = read_options(argc, argv, &g, &name);
 	if (first < 0 || test_device(name, &device) < 0) {
-		fprintf(stderr, "golden: %s\n%s", kc_errmsg(), usage);
+		fprintf(stderr, "golden: %s\n%s", kc_errmsg(), first < 0 ? usage : "");
 		return 1;
 	}
 	g.device = &device;
