@@ -63,6 +63,9 @@ struct kc_grad_ctx {
 	const bool *need;               /* per input: whether gx[i] is wanted at all */
 };
 
+/* Elements first .. first + count - 1 of a dimension. */
+struct kc_range { int64_t first, count; };
+
 struct kc_device;
 
 /* What a kernel gets: resolved buffers, nothing to look up. */
@@ -94,6 +97,10 @@ struct kc_op {
 	/* out[k] for every output; may use node->attr and in, not node->out. */
 	void (*expand)(struct kc_graph *, const struct kc_node *, struct kc_tensor *const *in,
 		       struct kc_tensor **out);
+	/* Some ranges of output 0 along the axis, one behind the other, at less cost than the whole
+	 * of it; NULL: that is not possible, or nothing is saved. */
+	struct kc_tensor *(*narrow)(struct kc_graph *, const struct kc_node *, int axis,
+				    const struct kc_range *, int n);
 	/* Any dtype and any strides, sums in double: the oracle of every other kernel. */
 	void (*ref)(const struct kc_call *);
 	double (*flops)(const struct kc_node *);

@@ -196,6 +196,25 @@ static void conv_dgrad_grad(struct kc_grad_ctx *c)
 		c->gx[2] = bias_grad(c->g, gx);
 }
 
+/* The inputs of the forward one that nobody wants the gradient of need no weights either. */
+static struct kc_tensor *conv_dgrad_narrow(struct kc_graph *g, const struct kc_node *node, int axis,
+					   const struct kc_range *r, int n)
+{
+	struct kc_tensor *in[2] = {node->in[0]}, *w[KC_MAX_OUT];
+	int64_t kept = 0;
+
+	for (int i = 0; i < n; i++)
+		kept += r[i].count;
+	if (axis != 1 || node->n_in > 2 || n > KC_MAX_OUT ||
+	    kept == node->out[0].type.dim[1] ||
+	    ((const struct kc_conv_attr *)node->attr)->groups > 1)
+		return NULL;
+	for (int i = 0; i < n; i++)
+		w[i] = kc_slice(g, node->in[1], 1, r[i].first, r[i].count, 1);
+	in[1] = kc_concat(g, 1, w, n);
+	return kc_apply(g, &kc_op_conv_dgrad, node->attr, in, 2);
+}
+
 static void conv_wgrad_grad(struct kc_grad_ctx *c)
 {
 	struct kc_tensor *gw = c->gy[0];
@@ -302,6 +321,7 @@ const struct kc_op kc_op_conv_dgrad = {
 	.name = "conv_dgrad", .n_in_min = 2, .n_in_max = 3, .precision = KC_PREC_LOW,
 	.layout = KC_LAYOUT_CLAST, .attr_size = sizeof(struct kc_conv_attr), .attrs = conv_rows,
 	.n_attrs = KC_COUNT(conv_rows), .infer = conv_dgrad_infer, .grad = conv_dgrad_grad,
+	.narrow = conv_dgrad_narrow,
 	.ref = kc_conv_dgrad_ref, .flops = conv_dgrad_flops, .absorb = conv_absorb,
 	.onnx = conv_dgrad_onnx,
 };

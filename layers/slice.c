@@ -4,6 +4,8 @@
 #include "layers/layers.h"
 #include "layers/ref.h"
 
+#include <stdlib.h>
+
 /* ---- flip ---- */
 
 static const struct kc_opt axis_rows[] = {KC_ATTR(kc_axis_attr, axis, INT)};
@@ -87,17 +89,54 @@ static int infer_concat(struct kc_infer *f)
 	return 0;
 }
 
+/* Ranges of the axis that some gradient is wanted of, neighbours joined.  Returns how many. */
+static int wanted(const struct kc_grad_ctx *c, int axis, struct kc_range *r)
+{
+	int64_t first = 0;
+	int n = 0;
+
+	for (int i = 0; i < c->node->n_in; i++) {
+		int64_t count = c->in[i]->type.dim[axis];
+
+		if (c->need[i] && n && r[n - 1].first + r[n - 1].count == first)
+			r[n - 1].count += count;
+		else if (c->need[i])
+			r[n++] = (struct kc_range){first, count};
+		first += count;
+	}
+	return n;
+}
+
+/* The gradient without what nobody wants of it, if it was not computed for others anyway. */
+static struct kc_tensor *narrowed(const struct kc_grad_ctx *c, int axis)
+{
+	const struct kc_node *made = c->gy[0]->node;
+	struct kc_range *r;
+	struct kc_tensor *gy;
+
+	if (kc_is_poison(c->gy[0]) || !made->op->narrow)
+		return NULL;
+	r = kc_calloc((size_t)c->node->n_in, sizeof *r);
+	if (!r)
+		return kc_graph_fail(c->g, "out of memory");
+	gy = made->op->narrow(c->g, made, axis, r, wanted(c, axis, r));
+	free(r);
+	return gy;
+}
+
 static void grad_concat(struct kc_grad_ctx *c)
 {
 	int axis = (int)((const struct kc_axis_attr *)c->node->attr)->axis;
+	struct kc_tensor *narrow = narrowed(c, axis), *gy = narrow ? narrow : c->gy[0];
 	int64_t first = 0;
 
 	for (int i = 0; i < c->node->n_in; i++) {
 		int64_t n = c->in[i]->type.dim[axis];
 
 		if (c->need[i])
-			c->gx[i] = kc_slice(c->g, c->gy[0], axis, first, n, 1);
-		first += n;
+			c->gx[i] = kc_slice(c->g, gy, axis, first, n, 1);
+		if (c->need[i] || !narrow)
+			first += n;
 	}
 }
 

@@ -274,6 +274,58 @@ static void test_no_needless_nodes(void)
 	kc_graph_free(g);
 }
 
+enum { PARTS = 4 };
+
+/* d sum(conv(concat(parts))^2) / d parts; of those that are not wanted, when they are stopped. */
+static void grad_of_parts(struct kc_graph *g, struct kc_tensor *const *x, struct kc_tensor *w,
+			  const bool *stopped, struct kc_tensor **d)
+{
+	static const struct kc_conv_attr attr = {.pad = {1, 1}, .stride = {2, 1}};
+	struct kc_tensor *in[PARTS], *y;
+
+	for (int i = 0; i < PARTS; i++)
+		in[i] = stopped[i] ? kc_stop(g, x[i]) : x[i];
+	y = kc_square(g, kc_conv_op(g, kc_concat(g, 1, in, PARTS), w, NULL, &attr));
+	KC_CHECK_OK(kc_grad(g, y, NULL, x, PARTS, d));
+}
+
+/* The data gradient of a concatenation is computed for those parts that want it. */
+static void test_narrow_gradient(void)
+{
+	static const bool none[PARTS] = {0}, some[PARTS] = {[1] = true};
+	static double values[PARTS][2 * 30], weight[3 * 8 * 9];
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x[PARTS], *w = kc_input(g, "w", REAL(3, 8, 3, 3)), *d[2][PARTS];
+	struct test_feed feed[PARTS + 1] = {{w, weight}};
+	struct kc_plan_opts opts = {.real = KC_F64};
+	double whole[PARTS][2 * 30], part[PARTS][2 * 30];
+	double *to[2 * PARTS];
+	struct kc_device device;
+
+	for (int i = 0; i < PARTS; i++) {
+		x[i] = kc_input(g, (const char *[]){"a", "b", "c", "d"}[i], REAL(1, 2, 6, 5));
+		for (int k = 0; k < 60; k++)
+			values[i][k] = sin(17 * i + k);
+		feed[i + 1] = (struct test_feed){x[i], values[i]};
+		to[i] = whole[i];
+		to[PARTS + i] = part[i];
+	}
+	for (size_t k = 0; k < KC_COUNT(weight); k++)
+		weight[k] = cos(0.7 * (double)k);
+	grad_of_parts(g, x, w, none, d[0]);
+	grad_of_parts(g, x, w, some, d[1]);
+	KC_CHECK(d[0][0]->node->in[0]->type.dim[1] == 8);
+	KC_CHECK(d[1][0]->node->in[0]->type.dim[1] == 6);
+	KC_CHECK(d[1][1]->node->op == &kc_op_fill);
+	kc_device_reference(&device);
+	KC_CHECK_OK(test_run(g, &device, &opts, feed, PARTS + 1, d[0], 2 * PARTS, to));
+	for (int i = 0; i < PARTS; i++)
+		for (int k = 0; k < 60; k++)
+			KC_CHECK(part[i][k] == (some[i] ? 0 : whole[i][k]));
+	kc_device_release(&device);
+	kc_graph_free(g);
+}
+
 /* ---- an operator that is defined by simpler ones ---- */
 
 static int infer_pair(struct kc_infer *f)
@@ -491,6 +543,7 @@ const struct kc_test kc_tests_graph[] = {
 	{"the same input twice", test_same_input_twice},
 	{"gradients by anything on the way, zero by anything else", test_what_is_asked_for},
 	{"gradients that nobody needs are not built", test_no_needless_nodes},
+	{"the gradient of a part is computed without the others", test_narrow_gradient},
 	{"operators that are defined by simpler ones", test_definition},
 	{"any value can be fetched", test_fetches},
 	{"feeds are checked", test_feeds},
