@@ -86,6 +86,7 @@ struct kc_device {
 	void *own;                                      /* of whoever opened it */
 	void (*close)(struct kc_device *);              /* or NULL */
 	bool record;                                    /* runs are recorded and replayed */
+	bool roomy;                     /* results are kept where computing them again costs time */
 	const struct kc_kernel *const *kernels;         /* rows in order, NULL-terminated */
 	bool fast_bf16;                                 /* precision: auto means bf16 here */
 	int threads;

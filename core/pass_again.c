@@ -1,7 +1,7 @@
 /*
  * Pass 7: results of cheap steps that wait long for their second use (a concatenation that the
  * backward pass needs) are computed again there instead of kept, when that keeps fewer bytes
- * alive than the result has.
+ * alive than the result has.  Not on devices that have the room to keep them.
  */
 #include "core/plan_ir.h"
 
@@ -112,6 +112,8 @@ int kc_pass_again(struct kc_plan *p)
 	struct again a = {.p = p};
 	int n = p->n_steps, rc = 0, done = 0;
 
+	if (p->device->roomy)
+		return 0;
 	a.last = kc_calloc((size_t)p->n_values, sizeof(int));
 	a.sharing = kc_calloc((size_t)p->n_values, sizeof(int));
 	a.second = kc_calloc((size_t)n, sizeof(int));

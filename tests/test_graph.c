@@ -326,6 +326,50 @@ static void test_narrow_gradient(void)
 	kc_graph_free(g);
 }
 
+/* ---- what is kept ---- */
+
+/* Bytes and steps of a plan whose concatenation is used at both ends of a long way; its result. */
+static struct kc_plan_stats run_long_way(bool roomy, double *to)
+{
+	enum { SIDE = 256, LONG = 40 };
+	static double at[SIDE * SIDE];
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x = kc_input(g, "x", REAL(SIDE, SIDE)), *both, *y;
+	struct test_feed feed = {x, at};
+	struct kc_plan_opts opts = {.real = KC_F64};
+	struct kc_plan_stats s = {0};
+	struct kc_device device;
+	struct kc_plan *p;
+
+	for (int i = 0; i < SIDE * SIDE; i++)
+		at[i] = sin(i);
+	both = KC_CONCAT(g, 1, x, kc_flip(g, x, 0));
+	y = both;
+	for (int i = 0; i < LONG; i++)
+		y = kc_flip(g, y, i % 2);
+	y = kc_slice(g, kc_slice(g, kc_mul(g, y, both), 0, 0, 1, 1), 1, 0, 8, 1);
+	kc_device_reference(&device);
+	device.roomy = roomy;
+	KC_CHECK_OK(test_run(g, &device, &opts, &feed, 1, &y, 1, &to));
+	if (KC_CHECK_OK(kc_plan_build(&p, g, &device, &y, 1, &opts))) {
+		kc_plan_stats(p, &s);
+		kc_plan_free(p);
+	}
+	kc_device_release(&device);
+	kc_graph_free(g);
+	return s;
+}
+
+static void test_room(void)
+{
+	double kept[8], again[8];
+	struct kc_plan_stats roomy = run_long_way(true, kept);
+	struct kc_plan_stats narrow = run_long_way(false, again);
+
+	KC_CHECK(narrow.steps == roomy.steps + 1 && narrow.arena < roomy.arena);
+	KC_CHECK(!memcmp(kept, again, sizeof kept));
+}
+
 /* ---- an operator that is defined by simpler ones ---- */
 
 static int infer_pair(struct kc_infer *f)
@@ -543,6 +587,7 @@ const struct kc_test kc_tests_graph[] = {
 	{"the same input twice", test_same_input_twice},
 	{"gradients by anything on the way, zero by anything else", test_what_is_asked_for},
 	{"gradients that nobody needs are not built", test_no_needless_nodes},
+	{"a device with room keeps what others compute again", test_room},
 	{"the gradient of a part is computed without the others", test_narrow_gradient},
 	{"operators that are defined by simpler ones", test_definition},
 	{"any value can be fetched", test_fetches},

@@ -15,9 +15,10 @@ enum {
 	MAX_STEPS = 11,
 	/*
 	 * Pixels of FlowNet 2.0's batch.  On the CPU more pairs at once only take memory; a GPU
-	 * needs more to be busy with the small layers.
+	 * needs more to be busy with the small layers.  Flows come first, into memory that the
+	 * backward pass needs later anyway: 16 MB more at 62 pairs of 256x256, 60 at 124.
 	 */
-	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 8 * FLOW_PIXELS
+	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 16 * FLOW_PIXELS
 };
 
 /* Whole groups of the batch's windows. */

@@ -153,6 +153,14 @@ static int too_large(const struct kc_run *r, size_t limit)
 		       r->config->memory_cap > 0 ? "" : ", or a memory_cap");
 }
 
+static int open_again(struct kc_run *r)
+{
+	kc_training_close(&r->training);
+	kc_device_unpack(&r->device);
+	KC_TRY(prepare_samples(r));
+	return kc_training_open(&r->training, r->config, &r->device);
+}
+
 /*
  * Twice as many batches of half the size, whose gradients are added up: the same step, but for the
  * order of sums and what depends on the others of a batch (batch norm, the mean score of ralsgan,
@@ -166,10 +174,15 @@ static int halve_batch(struct kc_run *r)
 	c->optimizer.accumulate *= 2;
 	if (c->loss.reduction == KC_REDUCE_SUM)         /* a step takes the mean of its batches */
 		c->loss.pixel_weight *= 2;
-	kc_training_close(&r->training);
-	kc_device_unpack(&r->device);
-	KC_TRY(prepare_samples(r));
-	return kc_training_open(&r->training, c, &r->device);
+	return open_again(r);
+}
+
+/* The same bits in less memory and more time. */
+static int keep_less(struct kc_run *r)
+{
+	r->device.roomy = false;
+	kc_run_say(r, "memory: concatenations and the like are computed again, not kept");
+	return open_again(r);
 }
 
 static int open_training(struct kc_run *r)
@@ -178,6 +191,8 @@ static int open_training(struct kc_run *r)
 	size_t limit = memory_limit(r);
 
 	KC_TRY(kc_training_open(&r->training, c, &r->device));
+	if (limit && step_bytes(r) > limit && r->device.roomy)
+		KC_TRY(keep_less(r));
 	while (limit && step_bytes(r) > limit) {
 		if (!c->memory_cap || c->data.batch_size % (2 * r->ranks->size))
 			return too_large(r, limit);
