@@ -233,17 +233,34 @@ static int64_t place(const struct kc_buf *b, const struct kc_type *y, int64_t i)
 	return at;
 }
 
+/* Of b along the last dimension of y. */
+static int64_t pace(const struct kc_buf *b, int last)
+{
+	return b->type.dim[last] > 1 ? b->stride[last] : 0;
+}
+
+static void run_row(const struct operation *o, const struct kc_buf *buf, int64_t first)
+{
+	const struct kc_buf *y = &buf[o->y], *a = &buf[o->a], *b = &buf[o->b];
+	int last = y->type.ndim - 1;
+	int64_t at_y = place(y, &y->type, first), at_a = place(a, &y->type, first), at_b = 0;
+
+	if (o->kind == KC_CUDNN_ADD)
+		at_b = place(b, &y->type, first);
+	for (int64_t i = 0; i < y->type.dim[last]; i++) {
+		double u = kc_get(a, at_a + i * pace(a, last));
+		double v = o->kind == KC_CUDNN_ADD ? kc_get(b, at_b + i * pace(b, last)) : 0;
+
+		kc_put(y, at_y + i * pace(y, last), apply(o, u, v));
+	}
+}
+
 static void run_pointwise(const struct operation *o, const struct kc_buf *buf)
 {
-	const struct kc_buf *y = &buf[o->y];
+	const struct kc_type *y = &buf[o->y].type;
 
-	for (int64_t i = 0; i < kc_numel(&y->type); i++) {
-		double a = kc_get(&buf[o->a], place(&buf[o->a], &y->type, i));
-		double b = o->kind == KC_CUDNN_ADD ?
-			   kc_get(&buf[o->b], place(&buf[o->b], &y->type, i)) : 0;
-
-		kc_put(y, place(y, &y->type, i), apply(o, a, b));
-	}
+	for (int64_t i = 0; i < kc_numel(y); i += y->dim[y->ndim - 1])
+		run_row(o, buf, i);
 }
 
 static void run_job(const void *argument)
