@@ -103,6 +103,18 @@ void kc_rgb_of_lab_fit(const double lab[3], double rgb[3]);
 bool kc_lab_fits(const double lab[3]);
 struct kc_tensor *kc_to_real(struct kc_graph *, struct kc_tensor *u8, double scale);
 
+/* ---- crops and symmetries (layers/cut.h says what stands in the table); no gradient ---- */
+/* (K n, C, H, W) of uint8 -> (K n, C, side, side) */
+struct kc_tensor *kc_cut_frames(struct kc_graph *, struct kc_tensor *frames,
+				struct kc_tensor *table, int64_t side);
+/*
+ * Flow fields (u, v) of int16 in so many pixels, in memory [K n][H][W][2] and here the same bytes
+ * as int32 (K n, 1, H, W) -> (K n, 2, side, side) in pixels.  The vectors turn with the picture:
+ * mirroring negates a component, transposing swaps the two.
+ */
+struct kc_tensor *kc_cut_flows(struct kc_graph *, struct kc_tensor *flows, struct kc_tensor *table,
+			       int64_t side, double unit);
+
 /* ---- layers with parameters ---- */
 struct kc_model {
 	struct kc_graph *g;

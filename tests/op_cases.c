@@ -257,6 +257,30 @@ static void to_real(struct op_build *b)
 	op_give(b, kc_to_real(b->g, op_integers(b, 256, KC_TYPE(KC_U8, 2, 3, 5, 7)), 1.0 / 255));
 }
 
+/* images, samples, channels, h, w, side; axes in reverse order. */
+static struct kc_tensor *to_cut(struct op_build *b, int below, int dtype)
+{
+	if (!N[6])
+		return op_integers(b, below, KC_TYPE(dtype, N[0], N[2], N[3], N[4]));
+	return kc_permute(b->g, op_integers(b, below, KC_TYPE(dtype, N[4], N[3], N[2], N[0])),
+			  (int[]){3, 2, 1, 0});
+}
+
+static void cut_frames(struct op_build *b)
+{
+	struct kc_tensor *x = to_cut(b, 256, KC_U8);
+
+	op_give(b, kc_cut_frames(b->g, x, op_integers(b, 9, KC_TYPE(KC_I32, N[1], 3)), N[5]));
+}
+
+static void cut_flows(struct op_build *b)
+{
+	struct kc_tensor *x = to_cut(b, INT32_MAX, KC_I32);
+
+	op_give(b, kc_cut_flows(b->g, x, op_integers(b, 9, KC_TYPE(KC_I32, N[1], 3)), N[5],
+				1.0 / 64));
+}
+
 static void stop(struct op_build *b)
 {
 	op_give(b, kc_stop(b->g, op_real(b, -1, 1, REAL(2, 3, 4, 5))));
@@ -493,6 +517,14 @@ const struct op_row op_rows[] = {
 	{"gather", "", gather, {0}, 0}, {"scatter", "", scatter, {0}, 0},
 	{"take", "", take, {0}, 0}, {"put", "", put, {0}, 0},
 	{"argmax", "channels", argmax, {1}, 0}, {"argmax", "columns", argmax, {3}, 0},
+	{"cut_frames", "", cut_frames, {6, 3, 3, 18, 23, 16}, 0},
+	{"cut_frames", "odd", cut_frames, {8, 4, 3, 11, 19, 9}, 0},
+	{"cut_frames", "five channels", cut_frames, {4, 2, 5, 9, 12, 7}, 0},
+	{"cut_frames", "turned", cut_frames, {4, 4, 3, 9, 12, 7, 1}, 0},
+	{"cut_frames", "tiles", cut_frames, {4, 4, 3, 85, 90, 80}, 0},
+	{"cut_flows", "", cut_flows, {6, 3, 1, 18, 23, 16}, 0},
+	{"cut_flows", "odd", cut_flows, {8, 4, 1, 11, 19, 9}, 0},
+	{"cut_flows", "turned", cut_flows, {4, 4, 1, 9, 12, 7, 1}, 0},
 	{"to_real", "", to_real, {0}, 0}, {"stop", "", stop, {0}, 0},
 	{"softmax", "channels", softmax, {1, 17}, 0}, {"softmax", "columns", softmax, {3, 3}, 0},
 	{"log_softmax", "channels", log_softmax, {1, 17}, 0},

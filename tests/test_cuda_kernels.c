@@ -325,6 +325,27 @@ static void test_moves(void)
 	check(&t, kc_to_real(t.g, given(&t, 0, 0, 256, KC_TYPE(KC_U8, 2, 3, 5, 9)), 1.0 / 255));
 }
 
+/* Buffers end with their last element, and rows of squares begin anywhere. */
+static void test_cuts(void)
+{
+	static const int sizes[][3] = {{9, 11, 7}, {16, 16, 16}, {70, 67, 64}, {66, 71, 65}};
+	struct trial t;
+
+	for (size_t i = 0; i < KC_COUNT(sizes); i++) {
+		int64_t h = sizes[i][0], w = sizes[i][1], side = sizes[i][2];
+		struct kc_tensor *x, *table;
+
+		begin(&t);
+		x = given(&t, 0, 0, 256, KC_TYPE(KC_U8, 6, 3, h, w));
+		table = given(&t, 1, -2, 9, KC_TYPE(KC_I32, 3, 3));
+		check(&t, kc_cut_frames(t.g, x, table, side));
+		begin(&t);
+		x = given(&t, 0, INT32_MIN, INT32_MAX, KC_TYPE(KC_I32, 6, 1, h, w));
+		table = given(&t, 1, -2, 9, KC_TYPE(KC_I32, 3, 3));
+		check(&t, kc_cut_flows(t.g, x, table, side, 1.0 / 64));
+	}
+}
+
 static void test_padding(void)
 {
 	static const struct kc_pad_attr pads[] = {
@@ -541,6 +562,7 @@ static void test_colour(void)
 
 const struct kc_test kc_tests_cuda_kernels[] = {
 	{"copies of boxes and transpositions", test_moves},
+	{"squares out of frames and stored flows", test_cuts},
 	{"padding and its adjoint", test_padding},
 	{"elements by index", test_indices},
 	{"resizing and average pooling", test_resampling},
