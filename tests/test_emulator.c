@@ -169,7 +169,7 @@ static void test_limits(void)
 
 /* ---- streams ---- */
 
-struct two { cudaStream_t a, b; cudaEvent_t done; float *x, *y; };
+struct two { cudaStream_t a, b; cudaEvent_t done; float *x, *y; void *pinned; };
 
 static struct two two_streams(void)
 {
@@ -180,6 +180,7 @@ static struct two two_streams(void)
 	cudaEventCreateWithFlags(&s.done, cudaEventDisableTiming);
 	s.x = ramp(COUNT);
 	s.y = device_floats(COUNT);
+	KC_ASSERT(!cudaHostAlloc(&s.pinned, COUNT * sizeof(float), cudaHostAllocDefault));
 	return s;
 }
 
@@ -190,6 +191,7 @@ static void two_release(struct two *s)
 	cudaEventDestroy(s->done);
 	cudaFree(s->x);
 	cudaFree(s->y);
+	cudaFreeHost(s->pinned);
 }
 
 /* One stream writes y, the other reads it. */
@@ -216,8 +218,8 @@ static void early_host(void)
 {
 	struct two s = two_streams();
 
-	cudaMemcpyAsync(s.y, s.x, 64, cudaMemcpyHostToDevice, s.a);
-	emu_touch_host(s.x, 64, 1, "the loader");
+	cudaMemcpyAsync(s.y, s.pinned, 64, cudaMemcpyHostToDevice, s.a);
+	emu_touch_host(s.pinned, 64, 1, "the loader");
 }
 
 static void test_order(void)
@@ -225,9 +227,9 @@ static void test_order(void)
 	struct two s = two_streams();
 
 	hand_over(&s, true);
-	cudaMemcpyAsync(s.x, s.y, 64, cudaMemcpyDeviceToHost, s.b);
+	KC_CHECK(!cudaMemcpyAsync(s.pinned, s.y, 64, cudaMemcpyDeviceToHost, s.b));
 	cudaStreamSynchronize(s.b);
-	emu_touch_host(s.x, 64, 0, "the host");
+	emu_touch_host(s.pinned, 64, 0, "the host");
 	two_release(&s);
 	expect_fault(missing_event, "the reader reads what a copy of another stream uses");
 	expect_fault(early_host, "the loader writes what a copy of another stream uses");
@@ -240,12 +242,8 @@ static cudaGraph_t captured(struct two *s, bool with_event, bool joined)
 {
 	size_t bytes = COUNT * sizeof(float);
 	cudaGraph_t graph;
-	void *p;
 
 	KC_CHECK(!cudaStreamBeginCapture(s->a, cudaStreamCaptureModeGlobal));
-	KC_CHECK(cudaMalloc(&p, 8) == cudaErrorStreamCaptureUnsupported);
-	KC_CHECK(cudaStreamSynchronize(s->a) == cudaErrorStreamCaptureUnsupported);
-	cudaGetLastError();
 	if (!with_event) {      /* the other stream joins too early */
 		cudaEventRecord(s->done, s->a);
 		cudaStreamWaitEvent(s->b, s->done, 0);
@@ -304,6 +302,139 @@ static void test_graphs(void)
 	expect_fault(race_in_graph, "a copy");
 }
 
+/* ---- what the real one refuses ---- */
+
+static cudaError_t try_malloc(struct two *s)
+{
+	void *p;
+
+	(void)s;
+	return cudaMalloc(&p, 8);
+}
+
+static cudaError_t try_free(struct two *s)
+{
+	return cudaFree(s->y);
+}
+
+static cudaError_t try_wait(struct two *s)
+{
+	return cudaStreamSynchronize(s->b);
+}
+
+static cudaError_t try_query(struct two *s)
+{
+	return cudaStreamQuery(s->a);
+}
+
+static cudaError_t try_event(struct two *s)
+{
+	return cudaEventQuery(s->done);
+}
+
+static cudaError_t try_pageable(struct two *s)
+{
+	float x[4] = {0};
+
+	return cudaMemcpyAsync(s->x, x, sizeof x, cudaMemcpyHostToDevice, s->a);
+}
+
+static void test_capture(void)
+{
+	static cudaError_t (*const tries[])(struct two *) = {try_malloc, try_free, try_wait,
+							     try_query, try_event};
+	struct two s = two_streams();
+	cudaGraph_t graph;
+
+	for (size_t i = 0; i < KC_COUNT(tries); i++) {
+		KC_CHECK(!cudaStreamBeginCapture(s.a, cudaStreamCaptureModeThreadLocal));
+		KC_CHECK(tries[i](&s) == cudaErrorStreamCaptureUnsupported);
+		KC_CHECK(cudaStreamEndCapture(s.a, &graph) == cudaErrorStreamCaptureInvalidated);
+		KC_CHECK(!graph && !cudaStreamSynchronize(s.a));
+	}
+	KC_CHECK(!cudaStreamBeginCapture(s.a, cudaStreamCaptureModeThreadLocal));
+	KC_CHECK(try_pageable(&s) == cudaErrorStreamCaptureUnsupported);
+	cudaEventRecord(s.done, s.a);
+	KC_CHECK(cudaEventQuery(s.done) == cudaErrorCapturedEvent);
+	KC_CHECK(!cudaStreamEndCapture(s.a, &graph));
+	KC_CHECK(cudaStreamWaitEvent(s.b, s.done, 0) == cudaErrorCapturedEvent);
+	cudaGraphDestroy(graph);
+	KC_CHECK(!try_pageable(&s));
+	cudaGetLastError();
+	two_release(&s);
+}
+
+static void test_misuse(void)
+{
+	struct two s = two_streams();
+	float x[2 * COUNT] = {0};
+	cudaEvent_t timed;
+	float ms;
+
+	KC_CHECK(cudaMemcpyAsync(s.x, s.y, 4, cudaMemcpyHostToDevice, s.a));
+	KC_CHECK(cudaMemcpyAsync(x, s.pinned, 4, cudaMemcpyDeviceToHost, s.a));
+	KC_CHECK(cudaMemcpyAsync(s.x, x, sizeof x, cudaMemcpyHostToDevice, s.a));
+	KC_CHECK(cudaMemsetAsync(s.pinned, 0, 4, s.a));
+	KC_CHECK(cudaMemsetAsync(s.x + 1, 0, COUNT * sizeof(float), s.a));
+	KC_CHECK(cudaFree(s.pinned) && cudaFreeHost(s.x));
+	KC_CHECK(cudaGetLastError() == cudaErrorInvalidValue && !cudaGetLastError());
+	KC_CHECK(!cudaMemsetAsync(s.x, 0, 4, s.a));
+	KC_CHECK(cudaStreamQuery(s.a) == cudaErrorNotReady && !cudaStreamQuery(s.a));
+	KC_CHECK(cudaGetLastError() == cudaErrorNotReady);
+	KC_CHECK(!cudaEventCreate(&timed) && !cudaEventRecord(timed, s.a));
+	cudaEventRecord(s.done, s.a);
+	KC_CHECK(cudaEventElapsedTime(&ms, timed, s.done) == cudaErrorInvalidResourceHandle);
+	KC_CHECK(cudaEventElapsedTime(&ms, timed, timed) == cudaErrorNotReady);
+	KC_CHECK(!cudaEventSynchronize(timed) && !cudaEventElapsedTime(&ms, timed, timed));
+	cudaEventDestroy(timed);
+	cudaGetLastError();
+	two_release(&s);
+}
+
+/* What another process ends may be asked for, not waited for. */
+static void foreign_stream(void)
+{
+	struct two s = two_streams();
+
+	emu_foreign(s.a);
+	cudaStreamSynchronize(s.a);
+}
+
+static void foreign_copy(void)
+{
+	struct two s = two_streams();
+	float x;
+
+	emu_foreign(s.a);
+	cudaMemcpyAsync(&x, s.x, sizeof x, cudaMemcpyDeviceToHost, s.a);
+}
+
+static void foreign_free(void)
+{
+	struct two s = two_streams();
+
+	emu_foreign(s.a);
+	cudaFree(s.y);
+}
+
+static void test_foreign(void)
+{
+	struct two s = two_streams();
+
+	emu_foreign(s.a);
+	while (cudaStreamQuery(s.a))
+		;
+	KC_CHECK(!cudaStreamSynchronize(s.a));
+	emu_foreign(s.a);
+	emu_foreign_over();
+	KC_CHECK(!cudaStreamSynchronize(s.a));
+	cudaGetLastError();
+	two_release(&s);
+	expect_fault(foreign_stream, "cudaStreamSynchronize waits for another process");
+	expect_fault(foreign_copy, "not pinned waits for another process");
+	expect_fault(foreign_free, "cudaFree waits for another process");
+}
+
 const struct kc_test kc_tests_emulator[] = {
 	{"blocks of threads compute, and need their barriers", test_blocks},
 	{"a barrier or shuffle that a thread misses is found", test_divergence},
@@ -311,4 +442,7 @@ const struct kc_test kc_tests_emulator[] = {
 	{"impossible launches are found, fresh memory is NaN", test_limits},
 	{"a missing event is found", test_order},
 	{"a captured graph replays, and its branches are checked", test_graphs},
+	{"what may not be captured is refused, and ends the capture", test_capture},
+	{"memory of the wrong side, events that were not to be timed", test_misuse},
+	{"waiting for what another process ends is a fault", test_foreign},
 	{0}};

@@ -86,8 +86,10 @@ int kc_cuda_check(cudaError_t, const char *what);
 /* What a launcher of a .cu file returned. */
 int kc_cuda_launched(int error, const char *kernel);
 
-/* Waits for the stream; fails within seconds when another rank is lost. */
+/* Wait for the stream or the event; fail within seconds when another rank is lost, for whom any
+ * waiting call of the runtime would wait for ever. */
 int kc_cuda_wait(struct kc_cuda *, cudaStream_t);
+int kc_cuda_wait_event(struct kc_cuda *, cudaEvent_t);
 void kc_cuda_ranks_close(struct kc_cuda *);
 
 /* Device memory that lives as long as the plan's step: tables of prepare.  Freed by the row. */

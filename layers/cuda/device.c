@@ -40,9 +40,12 @@ static int alloc(struct kc_device *d, size_t bytes, void **out)
 		       d->name, (double)bytes / 1e6, (double)unused / 1e6, (double)all / 1e6);
 }
 
+/* The runtime waits for the whole device, too. */
 static void release(struct kc_device *d, void *p)
 {
-	(void)d;
+	struct kc_cuda *c = kc_cuda_of(d);
+
+	kc_cuda_wait(c, c->stream);
 	cudaFree(p);
 }
 
@@ -71,11 +74,24 @@ static void host_release(struct kc_device *d, void *p)
 
 /* ---- order ---- */
 
+/* A copy from or to memory that is not pinned may wait for its stream inside the call. */
+static bool waits(const void *host)
+{
+	struct cudaPointerAttributes a;
+
+	if (cudaPointerGetAttributes(&a, host) == cudaSuccess)
+		return a.type != cudaMemoryTypeHost;
+	cudaGetLastError();
+	return true;
+}
+
 static int put(struct kc_device *d, void *dst, const void *src, size_t bytes)
 {
 	struct kc_cuda *c = kc_cuda_of(d);
 
 	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->copy, c->done, 0), "upload"));
+	if (c->nccl && waits(src))
+		KC_TRY(kc_cuda_wait(c, c->copy));
 	KC_TRY(kc_cuda_check(
 		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, c->copy), "upload"));
 	return kc_cuda_check(cudaEventRecord(c->uploaded, c->copy), "upload");
@@ -83,7 +99,9 @@ static int put(struct kc_device *d, void *dst, const void *src, size_t bytes)
 
 static int put_done(struct kc_device *d)
 {
-	return kc_cuda_check(cudaEventSynchronize(kc_cuda_of(d)->uploaded), "upload");
+	struct kc_cuda *c = kc_cuda_of(d);
+
+	return kc_cuda_wait_event(c, c->uploaded);
 }
 
 static int get(struct kc_device *d, void *dst, const void *src, size_t bytes)
@@ -91,9 +109,10 @@ static int get(struct kc_device *d, void *dst, const void *src, size_t bytes)
 	struct kc_cuda *c = kc_cuda_of(d);
 
 	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->stream, c->uploaded, 0), "download"));
+	KC_TRY(kc_cuda_wait(c, c->stream));
 	KC_TRY(kc_cuda_check(
 		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, c->stream), "download"));
-	return kc_cuda_wait(c, c->stream);
+	return kc_cuda_check(cudaStreamSynchronize(c->stream), "download");
 }
 
 static int run_end(struct kc_device *d)
@@ -116,7 +135,7 @@ static int wait(struct kc_device *d)
 {
 	struct kc_cuda *c = kc_cuda_of(d);
 
-	KC_TRY(kc_cuda_check(cudaStreamSynchronize(c->copy), "wait"));
+	KC_TRY(kc_cuda_wait(c, c->copy));
 	return kc_cuda_wait(c, c->stream);
 }
 

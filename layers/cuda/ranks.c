@@ -128,20 +128,41 @@ static int check_ranks(struct kc_cuda *c)
 	return rc < 0 ? give_up(c, rc) : check_messages(c);
 }
 
-int kc_cuda_wait(struct kc_cuda *c, cudaStream_t stream)
+/* "Not ready" is no failure, but would be found by the check of the next launch. */
+static cudaError_t ask(cudaStream_t stream, cudaEvent_t event)
+{
+	cudaError_t e = event ? cudaEventQuery(event) : cudaStreamQuery(stream);
+
+	if (e == cudaErrorNotReady)
+		cudaGetLastError();
+	return e;
+}
+
+/* For the event, or without one for the stream. */
+static int wait_for(struct kc_cuda *c, cudaStream_t stream, cudaEvent_t event)
 {
 	const struct timespec a_little = {.tv_nsec = 20000};
 	cudaError_t e;
 
-	if (!c->nccl)
-		return kc_cuda_check(cudaStreamSynchronize(stream), "wait");
-	while ((e = cudaStreamQuery(stream)) == cudaErrorNotReady) {
+	while ((e = ask(stream, event)) == cudaErrorNotReady) {
 		KC_TRY(check_ranks(c));
 		nanosleep(&a_little, NULL);
 	}
 	KC_TRY(kc_cuda_check(e, "wait"));
 	/* What NCCL itself has ended leaves the stream, too, and its means are none. */
 	return check_messages(c);
+}
+
+int kc_cuda_wait(struct kc_cuda *c, cudaStream_t stream)
+{
+	return c->nccl ? wait_for(c, stream, NULL)
+		       : kc_cuda_check(cudaStreamSynchronize(stream), "wait");
+}
+
+int kc_cuda_wait_event(struct kc_cuda *c, cudaEvent_t event)
+{
+	return c->nccl ? wait_for(c, NULL, event)
+		       : kc_cuda_check(cudaEventSynchronize(event), "wait");
 }
 
 /* ---- rows: each owns an event, by which one stream waits for the other ---- */

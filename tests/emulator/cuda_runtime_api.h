@@ -27,8 +27,10 @@ typedef enum cudaError {
 	cudaErrorInvalidResourceHandle = 400,
 	cudaErrorNotReady = 600,
 	cudaErrorStreamCaptureUnsupported = 900,
+	cudaErrorStreamCaptureInvalidated = 901,
 	cudaErrorStreamCaptureUnjoined = 904,
-	cudaErrorStreamCaptureIsolation = 905
+	cudaErrorStreamCaptureIsolation = 905,
+	cudaErrorCapturedEvent = 907
 } cudaError_t;
 
 typedef struct emu_stream *cudaStream_t;
@@ -42,6 +44,19 @@ enum cudaMemcpyKind {
 	cudaMemcpyDeviceToHost,
 	cudaMemcpyDeviceToDevice,
 	cudaMemcpyDefault
+};
+
+enum cudaMemoryType {
+	cudaMemoryTypeUnregistered,
+	cudaMemoryTypeHost,
+	cudaMemoryTypeDevice,
+	cudaMemoryTypeManaged
+};
+
+struct cudaPointerAttributes {
+	enum cudaMemoryType type;
+	int device;
+	void *devicePointer, *hostPointer;
 };
 
 enum cudaStreamCaptureMode {
@@ -79,6 +94,7 @@ cudaError_t cudaMalloc(void **, size_t);
 cudaError_t cudaFree(void *);
 cudaError_t cudaHostAlloc(void **, size_t, unsigned);
 cudaError_t cudaFreeHost(void *);
+cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *, const void *);
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total);
 cudaError_t cudaMemcpy(void *, const void *, size_t, enum cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void *, const void *, size_t, enum cudaMemcpyKind, cudaStream_t);
@@ -96,6 +112,7 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t *, unsigned);
 cudaError_t cudaEventDestroy(cudaEvent_t);
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t);
 cudaError_t cudaEventSynchronize(cudaEvent_t);
+cudaError_t cudaEventQuery(cudaEvent_t);
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t, cudaEvent_t);
 
 cudaError_t cudaStreamBeginCapture(cudaStream_t, enum cudaStreamCaptureMode);

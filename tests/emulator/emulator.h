@@ -7,6 +7,9 @@
  *    so is any of these in a kernel of KC_LAUNCH.
  *  - Shared memory is filled with NaN before every block, fresh memory of the device too.
  *  - Limits of a launch (threads, grid, shared memory) are those of compute capability 9.0.
+ *  - Copies and fills stay inside memory that was allocated, on the side they are said to be.
+ *  - A stream and an event are not ready when they are first asked, and that is the last error
+ *    then, as any call's that failed.
  *  - Work of different streams that touches the same memory must be ordered by events, by
  *    waiting, or by the graph it was captured in: emu_touch says what a step reads or writes.
  *
@@ -32,6 +35,14 @@ void emu_seed(uint64_t);
 void emu_touch(cudaStream_t, const void *, size_t, int write, const char *what);
 /* The same for the host, which is ordered after what it waited for. */
 void emu_touch_host(const void *, size_t, int write, const char *what);
+
+/*
+ * The stream's work so far ends when another process has done its part.  From now on it may be
+ * asked for (cudaStreamQuery, cudaEventQuery), while calls that would wait for it are faults;
+ * until it was found done, or over.
+ */
+void emu_foreign(cudaStream_t);
+void emu_foreign_over(void);
 
 /* Runs run(copy of the n <= 128 bytes) on the host in the order of the stream; a cudaError_t. */
 int emu_call(void (*run)(const void *), const void *argument, size_t n, cudaStream_t);

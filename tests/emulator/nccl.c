@@ -85,6 +85,7 @@ void kc_nccl_close(struct kc_nccl *c)
 {
 	if (c)
 		munmap(c->shared, sizeof *c->shared);
+	emu_foreign_over();
 	free(c);
 }
 
@@ -125,7 +126,10 @@ int kc_nccl_sum(struct kc_nccl *c, float *data, size_t n, void *stream)
 	struct sum s = {c, data, n};
 
 	emu_touch(stream, data, n * sizeof *data, 1, "NCCL");
-	return emu_call(add_up, &s, sizeof s, stream) ? KC_FAIL(KC_EBACKEND, "emulated NCCL") : 0;
+	if (emu_call(add_up, &s, sizeof s, stream))
+		return KC_FAIL(KC_EBACKEND, "emulated NCCL");
+	emu_foreign(stream);
+	return 0;
 }
 
 int kc_nccl_check(struct kc_nccl *c)

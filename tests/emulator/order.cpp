@@ -23,6 +23,7 @@ struct range {
 };
 
 std::map<uintptr_t, range> ranges;      /* by their first byte, without overlaps */
+access foreign;                         /* the last work that another process ends */
 
 const char *keep(const char *text)
 {
@@ -118,4 +119,21 @@ void emu_order_forget(const void *p, size_t bytes)
 	cut(at);
 	cut(end);
 	ranges.erase(ranges.lower_bound(at), ranges.lower_bound(end));
+}
+
+void emu_foreign_note(size_t who, uint64_t time)
+{
+	foreign = {who, time, NULL};
+}
+
+void emu_foreign_check(const emu_clock &clock, const emu_clock &host, const char *call)
+{
+	if (foreign.time && clock.at(foreign.who) >= foreign.time &&
+	    host.at(foreign.who) < foreign.time)
+		emu_fault("%s waits for another process, which may be gone", call);
+}
+
+void emu_foreign_over(void)
+{
+	foreign = {};
 }

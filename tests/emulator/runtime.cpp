@@ -1,5 +1,5 @@
 /*
- * Memory, streams, events and graphs of the emulator.  Work is done when it is enqueued, in an
+ * Streams, events and graphs of the emulator.  Work is done when it is enqueued, in an
  * order that is legal; whether it was the only legal one is checked by clocks (order.cpp).
  */
 #include "tests/emulator/private.h"
@@ -10,10 +10,7 @@
 #include <memory>
 #include <string>
 
-enum { HOST, FIRST_STREAM, ALIGN = 256, SHARED_DEFAULT = 48 << 10, SHARED_MOST = 227 << 10 };
-
-/* Work; it is told on which stream it runs. */
-typedef std::function<void(struct emu_stream *)> emu_work;
+enum { HOST, FIRST_STREAM, SHARED_DEFAULT = 48 << 10, SHARED_MOST = 227 << 10 };
 
 struct emu_node {
 	size_t stream;                  /* of the capture */
@@ -27,7 +24,7 @@ struct emu_graph {
 
 struct emu_capture {
 	struct emu_graph *graph;
-	bool relaxed;
+	bool relaxed, invalid;
 	std::vector<struct emu_stream *> streams;       /* the first began it */
 	std::vector<emu_clock> before;                  /* what they knew then */
 };
@@ -38,13 +35,18 @@ struct emu_stream {
 	emu_clock clock;
 	struct emu_capture *capture;
 	size_t captured_as;
+	bool busy;                      /* nobody has asked since it got work */
 };
 
 struct emu_event {
+	bool timed;
+	size_t who;                     /* recorded on; 0: never */
 	emu_clock clock;
 	double seconds;
-	struct emu_capture *capture;    /* recorded in it */
+	bool captured;                  /* recorded last in a capture */
+	struct emu_capture *capture;    /* which still goes on */
 	size_t captured_as;
+	bool busy;
 };
 
 /* A graph's own streams and events, for one launch after the other. */
@@ -54,17 +56,17 @@ struct emu_graph_exec {
 };
 
 static cudaError_t last_error;
-static size_t n_ids = FIRST_STREAM + 1, n_allocations;
+static size_t n_ids = FIRST_STREAM + 1;
 static uint64_t n_launches;
-static struct emu_stream default_stream = {FIRST_STREAM, true, {}, NULL, 0};
+static struct emu_stream default_stream = {FIRST_STREAM, true, {}, NULL, 0, false};
 static emu_clock host;
 static std::vector<struct emu_stream *> streams{&default_stream};
 static std::vector<struct emu_capture *> captures;
 static std::vector<emu_clock> replay_events;            /* of the graph that is launched */
-static std::map<const void *, size_t> memory;
+static std::vector<struct emu_event *> events;
 static std::map<const void *, size_t> shared_limits;
 
-static cudaError_t report(cudaError_t e)
+cudaError_t emu_report(cudaError_t e)
 {
 	if (e)
 		last_error = e;
@@ -84,13 +86,22 @@ static struct emu_stream *stream_of(cudaStream_t s)
 	return s ? s : &default_stream;
 }
 
-/* Waiting and allocating would end a capture. */
-static bool is_forbidden(void)
+/* Waiting and allocating end a capture. */
+bool emu_is_forbidden(void)
 {
-	for (const struct emu_capture *c : captures)
+	bool forbidden = false;
+
+	for (struct emu_capture *c : captures)
 		if (!c->relaxed)
-			return true;
-	return false;
+			forbidden = c->invalid = true;
+	return forbidden;
+}
+
+/* The host will know what the clock knows, or never go on. */
+static void wait_for(const emu_clock &clock, const char *call)
+{
+	emu_foreign_check(clock, host, call);
+	host.join(clock);
 }
 
 /* The next piece of work knows what the host knows. */
@@ -110,13 +121,35 @@ static void advance(struct emu_stream *s)
 static void enqueue(struct emu_stream *s, emu_work work)
 {
 	advance(s);
+	s->busy = true;
 	if (s->capture)
 		s->capture->graph->nodes.push_back({s->captured_as, work});
 	else
 		work(s);
 }
 
-static void touch(struct emu_stream *s, const void *p, size_t n, bool write, const char *what)
+void emu_enqueue_work(cudaStream_t s, emu_work work)
+{
+	enqueue(stream_of(s), work);
+}
+
+bool emu_is_captured(cudaStream_t s)
+{
+	return stream_of(s)->capture != NULL;
+}
+
+void emu_may_wait(cudaStream_t s, const char *call)
+{
+	emu_foreign_check(stream_of(s)->clock, host, call);
+}
+
+void emu_wait_all(const char *call)
+{
+	for (const struct emu_stream *s : streams)
+		wait_for(s->clock, call);
+}
+
+void emu_use(struct emu_stream *s, const void *p, size_t n, bool write, const char *what)
 {
 	if (n)
 		emu_order_access(s->clock, s->id, p, n, write, what);
@@ -132,14 +165,14 @@ cudaError_t cudaGetDeviceCount(int *n)
 
 cudaError_t cudaSetDevice(int device)
 {
-	return report(device ? cudaErrorInvalidDevice : cudaSuccess);
+	return emu_report(device ? cudaErrorInvalidDevice : cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
 	memset(p, 0, sizeof *p);
 	if (device)
-		return report(cudaErrorInvalidDevice);
+		return emu_report(cudaErrorInvalidDevice);
 	snprintf(p->name, sizeof p->name, "emulator");
 	p->totalGlobalMem = (size_t)1 << 34;
 	p->sharedMemPerBlock = SHARED_DEFAULT;
@@ -188,118 +221,18 @@ const char *cudaGetErrorString(cudaError_t e)
 	case cudaErrorNotReady: return "cudaErrorNotReady";
 	case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
 	case cudaErrorStreamCaptureUnjoined: return "cudaErrorStreamCaptureUnjoined";
+	case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
 	case cudaErrorStreamCaptureIsolation: return "cudaErrorStreamCaptureIsolation";
+	case cudaErrorCapturedEvent: return "cudaErrorCapturedEvent";
 	}
 	return "unknown error";
-}
-
-/* ---- memory ---- */
-
-static cudaError_t allocate(void **p, size_t n)
-{
-	*p = NULL;
-	if (is_forbidden())
-		return report(cudaErrorStreamCaptureUnsupported);
-	if (!n)
-		return cudaSuccess;
-	if (posix_memalign(p, ALIGN, n))
-		return report(cudaErrorMemoryAllocation);
-	memset(*p, 0xff, n);
-	memory[*p] = n;
-	n_allocations++;
-	return cudaSuccess;
-}
-
-static cudaError_t release(void *p)
-{
-	auto m = memory.find(p);
-
-	if (!p)
-		return cudaSuccess;
-	if (m == memory.end())
-		return report(cudaErrorInvalidValue);
-	if (is_forbidden())
-		return report(cudaErrorStreamCaptureUnsupported);
-	for (const struct emu_stream *s : streams)
-		host.join(s->clock);
-	emu_order_forget(p, m->second);
-	memory.erase(m);
-	n_allocations--;
-	free(p);
-	return cudaSuccess;
-}
-
-cudaError_t cudaMalloc(void **p, size_t n)
-{
-	return allocate(p, n);
-}
-
-cudaError_t cudaFree(void *p)
-{
-	return release(p);
-}
-
-cudaError_t cudaHostAlloc(void **p, size_t n, unsigned)
-{
-	return allocate(p, n);
-}
-
-cudaError_t cudaFreeHost(void *p)
-{
-	return release(p);
-}
-
-cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
-{
-	*total = (size_t)1 << 34;
-	*unused = *total;
-	for (const auto &m : memory)
-		*unused -= m.second;
-	return cudaSuccess;
-}
-
-cudaError_t cudaMemcpyAsync(void *to, const void *from, size_t n, enum cudaMemcpyKind,
-			    cudaStream_t s)
-{
-	enqueue(stream_of(s), [=](struct emu_stream *on) {
-		touch(on, from, n, false, "a copy");
-		touch(on, to, n, true, "a copy");
-		if (n)
-			memmove(to, from, n);
-	});
-	return cudaSuccess;
-}
-
-cudaError_t cudaMemcpy(void *to, const void *from, size_t n, enum cudaMemcpyKind kind)
-{
-	if (is_forbidden())
-		return report(cudaErrorStreamCaptureUnsupported);
-	cudaMemcpyAsync(to, from, n, kind, NULL);
-	return cudaStreamSynchronize(NULL);
-}
-
-cudaError_t cudaMemsetAsync(void *p, int value, size_t n, cudaStream_t s)
-{
-	enqueue(stream_of(s), [=](struct emu_stream *on) {
-		touch(on, p, n, true, "a fill");
-		if (n)
-			memset(p, value, n);
-	});
-	return cudaSuccess;
-}
-
-cudaError_t cudaMemset(void *p, int value, size_t n)
-{
-	if (is_forbidden())
-		return report(cudaErrorStreamCaptureUnsupported);
-	return cudaMemsetAsync(p, value, n, NULL);
 }
 
 /* ---- streams and events ---- */
 
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t *s, unsigned flags)
 {
-	*s = new emu_stream{n_ids++, !(flags & cudaStreamNonBlocking), {}, NULL, 0};
+	*s = new emu_stream{n_ids++, !(flags & cudaStreamNonBlocking), {}, NULL, 0, false};
 	streams.push_back(*s);
 	return cudaSuccess;
 }
@@ -312,25 +245,36 @@ cudaError_t cudaStreamDestroy(cudaStream_t s)
 			delete s;
 			return cudaSuccess;
 		}
-	return report(cudaErrorInvalidResourceHandle);
+	return emu_report(cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
-	if (is_forbidden() || stream_of(s)->capture)
-		return report(cudaErrorStreamCaptureUnsupported);
-	host.join(stream_of(s)->clock);
+	if (emu_is_forbidden() || stream_of(s)->capture)
+		return emu_report(cudaErrorStreamCaptureUnsupported);
+	wait_for(stream_of(s)->clock, "cudaStreamSynchronize");
 	return cudaSuccess;
 }
 
-cudaError_t cudaStreamQuery(cudaStream_t s)
+/* The first answer is always that it is not ready. */
+cudaError_t cudaStreamQuery(cudaStream_t stream)
 {
-	return cudaStreamSynchronize(s);
+	struct emu_stream *s = stream_of(stream);
+
+	if (emu_is_forbidden() || s->capture)
+		return emu_report(cudaErrorStreamCaptureUnsupported);
+	if (s->busy) {
+		s->busy = false;
+		return emu_report(cudaErrorNotReady);
+	}
+	host.join(s->clock);
+	return cudaSuccess;
 }
 
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned)
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t *e, unsigned flags)
 {
-	*e = new emu_event{{}, 0, NULL, 0};
+	*e = new emu_event{!(flags & cudaEventDisableTiming), 0, {}, 0, false, NULL, 0, false};
+	events.push_back(*e);
 	return cudaSuccess;
 }
 
@@ -341,8 +285,13 @@ cudaError_t cudaEventCreate(cudaEvent_t *e)
 
 cudaError_t cudaEventDestroy(cudaEvent_t e)
 {
-	delete e;
-	return cudaSuccess;
+	for (size_t i = 0; i < events.size(); i++)
+		if (events[i] == e) {
+			events.erase(events.begin() + (long)i);
+			delete e;
+			return cudaSuccess;
+		}
+	return emu_report(cudaErrorInvalidResourceHandle);
 }
 
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream)
@@ -351,9 +300,12 @@ cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream)
 	struct emu_capture *c = s->capture;
 
 	advance(s);
+	e->who = s->id;
 	e->clock = s->clock;
 	e->seconds = now();
 	e->capture = c;
+	e->captured = c != NULL;
+	e->busy = true;
 	if (c) {
 		size_t k = e->captured_as = c->graph->n_events++;
 
@@ -379,7 +331,9 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned)
 	size_t k = e->captured_as;
 
 	if (s->capture != e->capture && s->capture)
-		return report(cudaErrorStreamCaptureIsolation);
+		return emu_report(cudaErrorStreamCaptureIsolation);
+	if (e->captured && !e->capture)
+		return emu_report(cudaErrorCapturedEvent);
 	if (e->capture) {
 		if (!s->capture)
 			join_capture(e->capture, s);
@@ -391,16 +345,46 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t e, unsigned)
 	return cudaSuccess;
 }
 
+/* Asking a captured event, or any while this thread captures. */
+static cudaError_t askable(const struct emu_event *e)
+{
+	if (e->captured)
+		return cudaErrorCapturedEvent;
+	return emu_is_forbidden() ? cudaErrorStreamCaptureUnsupported : cudaSuccess;
+}
+
 cudaError_t cudaEventSynchronize(cudaEvent_t e)
 {
-	if (e->capture)
-		return report(cudaErrorStreamCaptureUnsupported);
+	cudaError_t bad = askable(e);
+
+	if (bad)
+		return emu_report(bad);
+	wait_for(e->clock, "cudaEventSynchronize");
+	return cudaSuccess;
+}
+
+cudaError_t cudaEventQuery(cudaEvent_t e)
+{
+	cudaError_t bad = askable(e);
+
+	if (!bad && e->busy) {
+		e->busy = false;
+		bad = cudaErrorNotReady;
+	}
+	if (bad)
+		return emu_report(bad);
 	host.join(e->clock);
 	return cudaSuccess;
 }
 
 cudaError_t cudaEventElapsedTime(float *ms, cudaEvent_t from, cudaEvent_t to)
 {
+	if (!from->timed || !to->timed || !from->who || !to->who)
+		return emu_report(cudaErrorInvalidResourceHandle);
+	if (askable(from) || askable(to))
+		return emu_report(cudaErrorCapturedEvent);
+	if (host.at(to->who) < to->clock.at(to->who))
+		return emu_report(cudaErrorNotReady);
 	*ms = (float)(1e3 * (to->seconds - from->seconds));
 	return cudaSuccess;
 }
@@ -412,37 +396,49 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t s, enum cudaStreamCaptureMode mo
 	struct emu_capture *c;
 
 	if (!s || s->capture)
-		return report(cudaErrorStreamCaptureUnsupported);
-	c = new emu_capture{new emu_graph, mode == cudaStreamCaptureModeRelaxed, {}, {}};
+		return emu_report(cudaErrorStreamCaptureUnsupported);
+	c = new emu_capture{new emu_graph, mode == cudaStreamCaptureModeRelaxed, false, {}, {}};
 	join_capture(c, s);
 	captures.push_back(c);
 	return cudaSuccess;
 }
 
 /* The streams forget what they learnt while nothing ran. */
-cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+static void leave_capture(struct emu_capture *c)
 {
-	struct emu_capture *c = s ? s->capture : NULL;
-	bool joined = true;
-
-	*graph = NULL;
-	if (!c || c->streams[0] != s)
-		return report(cudaErrorInvalidValue);
-	for (const struct emu_stream *o : c->streams)
-		joined &= s->clock.at(o->id) >= o->clock.at(o->id);
 	for (size_t i = 0; i < c->streams.size(); i++) {
 		c->streams[i]->capture = NULL;
 		c->streams[i]->clock = c->before[i];
+		c->streams[i]->busy = false;
 	}
+	for (struct emu_event *e : events)
+		if (e->capture == c)
+			e->capture = NULL;
 	for (size_t i = 0; i < captures.size(); i++)
 		if (captures[i] == c)
 			captures.erase(captures.begin() + (long)i);
-	if (joined)
-		*graph = c->graph;
-	else
+}
+
+cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
+{
+	struct emu_capture *c = s ? s->capture : NULL;
+	cudaError_t bad = cudaSuccess;
+
+	*graph = NULL;
+	if (!c || c->streams[0] != s)
+		return emu_report(cudaErrorInvalidValue);
+	for (const struct emu_stream *o : c->streams)
+		if (s->clock.at(o->id) < o->clock.at(o->id))
+			bad = cudaErrorStreamCaptureUnjoined;
+	if (c->invalid)
+		bad = cudaErrorStreamCaptureInvalidated;
+	leave_capture(c);
+	if (bad)
 		delete c->graph;
+	else
+		*graph = c->graph;
 	delete c;
-	return report(joined ? cudaSuccess : cudaErrorStreamCaptureUnjoined);
+	return emu_report(bad);
 }
 
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
@@ -450,7 +446,7 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsig
 	struct emu_graph_exec *e = new emu_graph_exec{*graph, {}};
 
 	for (size_t i = 0; i < graph->n_streams; i++)
-		e->streams.push_back({n_ids++, false, {}, NULL, 0});
+		e->streams.push_back({n_ids++, false, {}, NULL, 0, false});
 	*exec = e;
 	return cudaSuccess;
 }
@@ -490,7 +486,7 @@ cudaError_t emu_shared_limit(const void *kernel, enum cudaFuncAttribute a, int v
 	if (a != cudaFuncAttributeMaxDynamicSharedMemorySize)
 		return cudaSuccess;
 	if (value < 0 || value > SHARED_MOST)
-		return report(cudaErrorInvalidValue);
+		return emu_report(cudaErrorInvalidValue);
 	shared_limits[kernel] = (size_t)value;
 	return cudaSuccess;
 }
@@ -516,18 +512,19 @@ void emu_touch(cudaStream_t s, const void *p, size_t n, int write, const char *w
 	std::string name = what;
 
 	enqueue(stream_of(s),
-		[=](struct emu_stream *on) { touch(on, p, n, write, name.c_str()); });
+		[=](struct emu_stream *on) { emu_use(on, p, n, write, name.c_str()); });
+}
+
+void emu_foreign(cudaStream_t s)
+{
+	enqueue(stream_of(s),
+		[](struct emu_stream *on) { emu_foreign_note(on->id, on->clock.at(on->id)); });
 }
 
 void emu_touch_host(const void *p, size_t n, int write, const char *what)
 {
 	host.tick(HOST);
 	emu_order_access(host, HOST, p, n, write, what);
-}
-
-size_t emu_allocations(void)
-{
-	return n_allocations;
 }
 
 uint64_t emu_launches(void)
