@@ -86,7 +86,8 @@ struct kc_device {
 	void *own;                                      /* of whoever opened it */
 	void (*close)(struct kc_device *);              /* or NULL */
 	bool record;                                    /* runs are recorded and replayed */
-	bool roomy;                     /* results are kept where computing them again costs time */
+	bool strided;   /* pointwise kernels read parts of a tensor where they lie, at full speed */
+	bool roomy;     /* results are kept where computing them again would cost time */
 	const struct kc_kernel *const *kernels;         /* rows in order, NULL-terminated */
 	bool fast_bf16;                                 /* precision: auto means bf16 here */
 	int threads;

@@ -22,7 +22,8 @@ enum {
 	KC_OP_BROADCAST = 256, /* input 0 repeated along dimensions of size 1, aligned at the right:
 				* the plan makes it a view with strides of 0 */
 	KC_OP_OUT_FULL = 512,  /* with KC_PREC_LOW: the output is float32 all the same */
-	KC_OP_EARLY = 1024     /* runs as soon as its inputs are there: others wait for it */
+	KC_OP_EARLY = 1024,    /* runs as soon as its inputs are there: others wait for it */
+	KC_OP_WINDOW = 2048    /* with VIEW: the output keeps the strides of input 0 */
 };
 
 /* How the precision pass treats an operator in a bf16 plan. */

@@ -1,7 +1,7 @@
 /*
  * Pass 3: decides how every value lies in memory, and which values need no memory of their own:
  * broadcasts are views with strides of 0, slices of whole frames and reshapes are views where
- * the elements lie right already.
+ * the elements lie right already, and slices of channels where their readers take them so.
  */
 #include "core/plan_ir.h"
 
@@ -46,10 +46,40 @@ static void broadcast(struct kc_plan *p, struct kc_step *s)
 	s->dead = true;
 }
 
-static void try_view(struct kc_plan *p, struct kc_step *s)
+/* Does everybody who reads v, by the steps behind i, read it element by element? */
+static bool only_pointwise(const struct kc_plan *p, int i, int v)
 {
+	if (p->values[v].fetched)
+		return false;
+	for (int j = i + 1; j < p->n_steps; j++)
+		for (int k = 0; k < p->steps[j].n_in; k++)
+			if (p->steps[j].in[k] == v && !(p->steps[j].op->flags & KC_OP_POINTWISE))
+				return false;
+	return true;
+}
+
+/* The strides that the output has as a view; false: it must be dense, and would not be. */
+static bool view_strides(const struct kc_plan *p, int i, int v, int64_t *stride)
+{
+	const struct kc_step *s = &p->steps[i];
+	const struct kc_buf *x = &p->values[s->in[0]].buf, *y = &p->values[v].buf;
+	bool dense = true;
+
+	memcpy(stride, y->stride, sizeof y->stride);
+	if (!(s->op->flags & KC_OP_WINDOW))
+		return true;
+	for (int d = 0; d < y->type.ndim; d++)
+		dense &= y->type.dim[d] == 1 || x->stride[d] == y->stride[d];
+	if (!dense)
+		memcpy(stride, x->stride, sizeof x->stride);
+	return dense || (p->device->strided && only_pointwise(p, i, v));
+}
+
+static void try_view(struct kc_plan *p, int i)
+{
+	struct kc_step *s = &p->steps[i];
 	const struct kc_value *x = &p->values[s->in[0]];
-	int64_t at[KC_MAX_OUT];
+	int64_t at[KC_MAX_OUT], stride[KC_MAX_OUT][KC_MAX_DIM];
 
 	if (!kc_is_dense(&x->buf, x->layout) || x->home == KC_HOME_CONSTANT)
 		return;
@@ -57,12 +87,14 @@ static void try_view(struct kc_plan *p, struct kc_step *s)
 		const struct kc_value *y = &p->values[s->out[k]];
 
 		at[k] = s->op->view(s->attr, &x->buf, &y->buf.type, k);
-		if (at[k] < 0 || y->buf.type.dtype != x->buf.type.dtype)
+		if (at[k] < 0 || y->buf.type.dtype != x->buf.type.dtype ||
+		    !view_strides(p, i, s->out[k], stride[k]))
 			return;
 	}
 	for (int k = 0; k < s->n_out; k++) {
 		struct kc_value *y = &p->values[s->out[k]];
 
+		memcpy(y->buf.stride, stride[k], sizeof y->buf.stride);
 		y->home = KC_HOME_ALIAS;
 		y->alias_of = s->in[0];
 		y->alias_at = at[k] * (int64_t)kc_dtype_size((enum kc_dtype)x->buf.type.dtype);
@@ -86,7 +118,7 @@ int kc_pass_layout(struct kc_plan *p)
 		if (s->op->flags & KC_OP_BROADCAST)
 			broadcast(p, s);
 		else if (s->op->flags & KC_OP_VIEW)
-			try_view(p, s);
+			try_view(p, i);
 		views += s->dead;
 	}
 	kc_ir_trace(p, "layout: channels-last activations, %d views", views);

@@ -270,14 +270,13 @@ static void ref_unslice(const struct kc_call *c)
 	kc_copy(&y, &c->in[0]);
 }
 
-/* Whole consecutive samples. */
 static int64_t view_slice(const void *attr, const struct kc_buf *in, const struct kc_type *out,
 			  int k)
 {
 	const struct kc_slice_attr *a = attr;
 
 	(void)out, (void)k;
-	return a->axis == 0 && a->step == 1 ? a->start * in->stride[0] : -1;
+	return a->step == 1 ? a->start * in->stride[a->axis] : -1;
 }
 
 /* What reaches the end of a free side has no end of its own. */
@@ -297,7 +296,8 @@ static const char *onnx_slice(struct kc_onnx *x, const struct kc_tensor *t)
 }
 
 const struct kc_op kc_op_slice = {
-	.name = "slice", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_VIEW | KC_OP_CHEAP,
+	.name = "slice", .n_in_min = 1, .n_in_max = 1,
+	.flags = KC_OP_VIEW | KC_OP_WINDOW | KC_OP_CHEAP,
 	.precision = KC_PREC_FIRST, .attr_size = sizeof(struct kc_slice_attr),
 	.attrs = slice_rows, .n_attrs = KC_COUNT(slice_rows), .infer = infer_slice,
 	.grad = grad_slice, .ref = ref_slice, .view = view_slice, .onnx = onnx_slice,

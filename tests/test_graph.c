@@ -360,6 +360,55 @@ static struct kc_plan_stats run_long_way(bool roomy, double *to)
 	return s;
 }
 
+/* Steps of a plan with two parts of a convolution's channels: one is added to something, the other
+ * is a convolution's input. */
+static int run_parts(bool strided, double *to)
+{
+	static double at[3 * 5 * 4], weight[8 * 3 * 9], last[4];
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x = kc_input(g, "x", REAL(1, 3, 5, 4)), *w, *y, *sum, *conv;
+	struct test_feed feed[3] = {{x, at}};
+	struct kc_plan_opts opts = {.real = KC_F64};
+	struct kc_conv_attr attr = {.pad = {1, 1}}, one = {0};
+	struct kc_plan_stats s = {0};
+	struct kc_device device;
+	struct kc_plan *p;
+
+	for (size_t i = 0; i < KC_COUNT(at); i++)
+		at[i] = sin((double)i);
+	for (size_t i = 0; i < KC_COUNT(weight); i++)
+		weight[i] = cos((double)i);
+	for (size_t i = 0; i < KC_COUNT(last); i++)
+		last[i] = (double)i - 1.5;
+	w = kc_input(g, "w", REAL(8, 3, 3, 3));
+	feed[1] = (struct test_feed){w, weight};
+	y = kc_conv_op(g, x, w, NULL, &attr);
+	sum = kc_mul(g, kc_slice(g, y, 1, 1, 3, 1), x);
+	w = kc_input(g, "v", REAL(1, 4, 1, 1));
+	feed[2] = (struct test_feed){w, last};
+	conv = kc_conv_op(g, kc_slice(g, y, 1, 4, 4, 1), w, NULL, &one);
+	y = KC_CONCAT(g, 1, sum, conv);
+	kc_device_reference(&device);
+	device.strided = strided;
+	KC_CHECK_OK(test_run(g, &device, &opts, feed, 3, &y, 1, &to));
+	if (KC_CHECK_OK(kc_plan_build(&p, g, &device, &y, 1, &opts))) {
+		kc_plan_stats(p, &s);
+		kc_plan_free(p);
+	}
+	kc_device_release(&device);
+	kc_graph_free(g);
+	return s.steps;
+}
+
+static void test_parts(void)
+{
+	double copied[80], strided[80];
+	int steps = run_parts(false, copied);
+
+	KC_CHECK(run_parts(true, strided) == steps - 1);
+	KC_CHECK(!memcmp(copied, strided, sizeof copied));
+}
+
 static void test_room(void)
 {
 	double kept[8], again[8];
@@ -588,6 +637,7 @@ const struct kc_test kc_tests_graph[] = {
 	{"gradients by anything on the way, zero by anything else", test_what_is_asked_for},
 	{"gradients that nobody needs are not built", test_no_needless_nodes},
 	{"a device with room keeps what others compute again", test_room},
+	{"pointwise steps read channels where they lie", test_parts},
 	{"the gradient of a part is computed without the others", test_narrow_gradient},
 	{"operators that are defined by simpler ones", test_definition},
 	{"any value can be fetched", test_fetches},
