@@ -161,6 +161,7 @@ static int trajectory_build(struct trajectory *j, const struct kc_st *st, double
 static int keep_parameters(const struct trajectory *j, const char *prefix,
 			   struct golden_values *values)
 {
+	KC_TRY(kc_params_to_host(j->t.m.params));
 	for (size_t i = 0; i < j->t.m.params->n; i++) {
 		const struct kc_param *p = j->t.m.params->v[i];
 		char name[160];

@@ -76,7 +76,7 @@ static bool is_near_kink(const struct op_build *b, int k, const struct kc_type *
 /*
  * Draws the weights of every output again until none of its values is beside the activation's
  * kink: bf16 would put some on its other side, with another derivative, and whoever rounds
- * elsewhere would put others there.  The margin is ten times what bf16 is off here.
+ * elsewhere would put others there.  The margin is eight times what bf16 is off there.
  */
 static void leave_kink(struct op_build *b, const struct kc_type *y)
 {
