@@ -1,10 +1,11 @@
 #include "layers/devices.h"
 
-#include "core/plan.h"
 #include "core/plugin.h"
 #include "layers/cpu/cpu.h"
 #include "layers/layers.h"
+#include "layers/ops.h"
 
+#include <math.h>
 #include <stdlib.h>
 
 static int plugin(const struct kc_cuda_plugin **out)
@@ -73,43 +74,122 @@ char *kc_devices_list(void)
 
 /* ---- peak ---- */
 
-/* Seconds of the fastest of some products of square matrices. */
-static int time_product(struct kc_device *d, bool low, int64_t n, double *seconds)
+/* A product of random square matrices, made by a row of the device itself: a plan would send its
+ * inputs anew in every run. */
+struct product {
+	struct kc_buf in[2], out;
+	struct kc_matmul_attr attr;
+	struct kc_step_info info;
+	const struct kc_kernel *kernel;
+};
+
+static size_t type_bytes(const struct kc_type *t)
 {
-	enum { RUNS = 6 };
-	const struct kc_plan_opts opts = {.real = KC_F32, .low = low};
-	struct kc_graph *g = kc_graph_new(&kc_layers);
-	struct kc_plan *plan = NULL;
-	struct kc_tensor *y;
+	return (size_t)kc_numel(t) * kc_dtype_size((enum kc_dtype)t->dtype);
+}
+
+static int fill(struct kc_device *d, const struct kc_buf *b)
+{
+	size_t bytes = type_bytes(&b->type), n = bytes / sizeof(uint16_t);
+	bool low = b->type.dtype == KC_BF16;
+	uint16_t *host = kc_alloc(bytes);
+	uint32_t x = 1;
 	int rc;
 
-	if (!g)
+	if (!host)
 		return KC_ENOMEM;
-	y = kc_matmul(g, kc_input(g, "a", KC_TYPE(KC_REAL, n, n)),
-		      kc_input(g, "b", KC_TYPE(KC_REAL, n, n)));
-	rc = kc_plan_build(&plan, g, d, &y, 1, &opts);
-	*seconds = 1e9;
-	for (int i = 0; !rc && i < RUNS; i++) {
-		double start = kc_now();
-
-		rc = kc_plan_run(plan);
-		if (!rc && d->memory)
-			rc = d->memory->wait(d);
-		*seconds = KC_MIN(*seconds, kc_now() - start);
+	/* Signs, and magnitudes from 1/2 to 2: the upper halves of float32, the lower ones any. */
+	for (size_t i = 0; i < n; i++) {
+		x = x * 1664525 + 1013904223;
+		host[i] = (uint16_t)(x >> 16);
+		if (low || i % 2)
+			host[i] = (uint16_t)((host[i] & 0x80ff) | 0x3f00);
 	}
-	kc_plan_free(plan);
-	kc_graph_free(g);
+	rc = kc_device_put(d, b->data, host, bytes);
+	if (!rc)
+		rc = d->memory->wait(d);
+	free(host);
 	return rc;
 }
 
+static int make_buffer(struct kc_device *d, struct kc_buf *b, enum kc_dtype dtype, int64_t n)
+{
+	struct kc_type type = kc_type_of(dtype, 2, (const int64_t[]){n, n});
+	void *data;
+
+	KC_TRY(kc_device_alloc(d, type_bytes(&type), &data));
+	*b = kc_buf_of(data, &type, KC_PLAIN);
+	return 0;
+}
+
+static int open_product(struct product *p, struct kc_device *d, bool low, int64_t n)
+{
+	*p = (struct product){.info = {.op = &kc_op_matmul, .in = p->in, .out = &p->out,
+				       .n_in = 2, .n_out = 1, .device = d}};
+	p->info.attr = &p->attr;
+	for (int i = 0; i < 2; i++) {
+		KC_TRY(make_buffer(d, &p->in[i], low ? KC_BF16 : KC_F32, n));
+		KC_TRY(fill(d, &p->in[i]));
+	}
+	KC_TRY(make_buffer(d, &p->out, KC_F32, n));
+	for (int i = 0; d->kernels[i] && !p->kernel; i++)
+		if (d->kernels[i]->op == p->info.op && d->kernels[i]->fits(&p->info))
+			p->kernel = d->kernels[i];
+	if (!p->kernel)
+		return KC_FAIL(KC_ENOSUP, "no kernel for matrix products");
+	return p->kernel->prepare ? p->kernel->prepare(&p->info) : 0;
+}
+
+static void close_product(struct product *p)
+{
+	struct kc_device *d = p->info.device;
+
+	if (p->kernel && p->kernel->release)
+		p->kernel->release(p->info.prepared);
+	kc_device_free(d, p->in[0].data);
+	kc_device_free(d, p->in[1].data);
+	kc_device_free(d, p->out.data);
+}
+
+/* Seconds of one of several in a row. */
+static int time_product(struct product *p, double *seconds)
+{
+	enum { RUNS = 8, ROUNDS = 3 };
+	struct kc_device *d = p->info.device;
+	const struct kc_call call = {.attr = &p->attr, .in = p->in, .out = &p->out, .n_in = 2,
+				     .n_out = 1, .prepared = p->info.prepared, .device = d};
+
+	*seconds = INFINITY;
+	for (int round = 0; round < ROUNDS; round++) {
+		double start = kc_now();
+
+		for (int i = 0; i < RUNS; i++)
+			KC_TRY(p->kernel->run(&call));
+		KC_TRY(d->memory->wait(d));
+		if (round)              /* the first loads what it needs */
+			*seconds = KC_MIN(*seconds, (kc_now() - start) / RUNS);
+	}
+	return 0;
+}
+
+/* The larger the matrices, the faster, until one takes long enough to be timed. */
 double kc_device_peak(struct kc_device *d, bool low)
 {
-	enum { SIDE = 8192 };
-	double seconds;
+	enum { SIDE = 128, MOST = 8192 };
+	double seconds = 0, best = 0;
 
 	if (!d->memory)
 		return kc_cpu_peak(low);
-	if (time_product(d, low, SIDE, &seconds) < 0)
-		return 0;
-	return 2.0 * SIDE * SIDE * SIDE / seconds;
+	for (int64_t n = SIDE; n <= MOST && seconds < 5e-3; n *= 2) {
+		struct product p;
+		int rc = open_product(&p, d, low, n);
+
+		if (!rc)
+			rc = time_product(&p, &seconds);
+		close_product(&p);
+		if (rc < 0)
+			break;
+		best = KC_MAX(best, 2.0 * (double)(n * n * n) / seconds);
+	}
+	return best;
 }
