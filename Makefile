@@ -81,7 +81,7 @@ EMULATED := $(patsubst %,$(BUILD)/emulated/%.o,$(filter-out %/plugin.c,$(wildcar
 	    tests/emulator/*.c tests/emulator/*.cpp tests/emulator/*.cu layers/cuda/*.cu)) \
 	    $(filter-out $(LIBRARY),$(wildcard layers/cuda/*.c)))
 TESTS   := $(patsubst %.c,$(BUILD)/%.o,$(filter-out $(MAINS) tests/absent.c tests/cudnn_check.c \
-	   tests/bench_%.c tests/golden_%.c,$(wildcard tests/*.c)))
+	   tests/bench_%.c tests/golden_%.c tests/gpu_%.c,$(wildcard tests/*.c)))
 
 .DEFAULT_GOAL := all
 include layers/cuda/plugin.mk
@@ -130,7 +130,7 @@ $(BUILD)/libkc.a: $(OBJECTS)
 
 $(BIN)/onnx_case: $(BUILD)/tests/onnx_case.o $(BUILD)/libkc.a
 $(BIN)/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
-$(BIN)/gpu_check: $(patsubst %,$(BUILD)/tests/%.o,gpu_check op_cases op_check op_trial \
+$(BIN)/gpu_check: $(patsubst %,$(BUILD)/tests/%.o,gpu_check gpu_bench op_cases op_check op_trial \
 		  step_run golden_run) $(BUILD)/libkc.a
 $(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
 $(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a

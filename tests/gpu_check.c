@@ -3,6 +3,7 @@
  * of JSON; tools/gpu-check runs them all and writes a report.  See usage below.
  */
 #include "layers/devices.h"
+#include "tests/gpu_bench.h"
 #include "tests/op_check.h"
 #include "tests/step_run.h"
 #include "tests/test.h"
@@ -21,11 +22,13 @@ static void usage(void)
 	      "\n"
 	      "  device            what it is\n"
 	      "  ops [NAME]        operators against the float64 reference, in float32 and bf16\n"
+	      "  kernels           the same in fewer forms, without cuDNN and cuBLAS\n"
 	      "  record            recorded runs equal runs without recording, bit for bit\n"
 	      "  resume            a resumed training equals an undisturbed one, bit for bit\n"
 	      "  parity            three training steps against the reference device\n"
-	      "  bench PRECISION N [key=value]...\n"
-	      "                    N training steps, timed; PRECISION: float32, tf32 or bf16\n",
+	      "  bench PRECISION N N training steps, timed; PRECISION: float32, tf32 or bf16\n"
+	      "\n"
+	      "The last four take more of a configuration: key=value...\n",
 	      stderr);
 }
 
@@ -79,18 +82,32 @@ static int open_choice(struct kc_device *d, void *own)
 							    .no_record = c->no_record});
 }
 
+/* The line of a device's list, without its end. */
+static void print_line(char *to, size_t size)
+{
+	char *list = kc_devices_list(), *line = list ? strstr(list, device_name) : NULL;
+
+	snprintf(to, size, "%.*s", line ? (int)strcspn(line, "\n\"\\") : 0, line ? line : "");
+	free(list);
+}
+
 static int check_device(void)
 {
 	double start = kc_now();
 	struct kc_device d = {0};
-	char figures[512] = "";
+	char line[320], figures[640] = "";
+	size_t used = 0, all = 0;
 
-	if (kc_test_ok(open_named(&d), __FILE__, __LINE__, "open"))
+	print_line(line, sizeof line);
+	if (kc_test_ok(open_named(&d), __FILE__, __LINE__, "open")) {
+		if (d.memory)
+			kc_test_ok(d.memory->usage(&d, &used, &all), __FILE__, __LINE__, "memory");
 		snprintf(figures, sizeof figures,
-			 "\"device\": \"%s\", \"peak_tflops_float32\": %.1f, "
-			 "\"peak_tflops_bf16\": %.1f, ",
-			 kc_device_describe(&d), kc_device_peak(&d, false) * 1e-12,
-			 kc_device_peak(&d, true) * 1e-12);
+			 "\"device\": \"%s\", \"threads\": %d, \"memory_mb\": %.0f, "
+			 "\"used_mb\": %.0f, ",
+			 line[0] ? line : kc_device_describe(&d), d.threads, (double)all / 1e6,
+			 (double)used / 1e6);
+	}
 	kc_device_release(&d);
 	return finish("device", figures, start);
 }
@@ -104,32 +121,105 @@ static const struct op_config op_configs[] = {
 	{"bfloat16", open_named, KC_F32, true, false, true, OP_DENSE, 2e-2},
 };
 
-static int check_ops(const char *only)
+enum { OP_CONFIGS = KC_COUNT(op_configs) };
+
+/* The devices of the configurations stay open: each costs as much as many cases. */
+static int open_kept(struct kc_device *kept)
+{
+	for (int i = 0; i < OP_CONFIGS; i++)
+		KC_TRY(open_named(&kept[i]));
+	return 0;
+}
+
+/* What the last case left in the arena must not be taken for a result of the next. */
+static int poison(struct kc_device *d)
+{
+	enum { LEAST = 1 << 20 };
+	void *bad;
+	int rc;
+
+	KC_TRY(kc_device_reserve(d, LEAST));
+	bad = kc_alloc(d->arena_bytes);
+	if (!bad)
+		return KC_ENOMEM;
+	memset(bad, 0xff, d->arena_bytes);
+	rc = kc_device_put(d, d->arena, bad, d->arena_bytes);
+	if (!rc && d->memory)
+		rc = d->memory->wait(d);
+	free(bad);
+	return rc;
+}
+
+/* Of cuDNN and cuBLAS. */
+static bool is_of_library(const struct op_row *row)
+{
+	return strstr(row->op, "conv") || strstr(row->op, "matmul");
+}
+
+static int check_row(const struct op_row *row, struct kc_device *kept, bool few)
+{
+	struct kc_device reference;
+	struct trial want;
+	int cases = 0;
+
+	if (kc_test_ok(op_check_want(&want, &reference, row), __FILE__, __LINE__, row->op))
+		for (int k = 0; k < OP_CONFIGS; k++) {
+			if (few && op_configs[k].form != OP_DENSE)
+				continue;
+			if (kc_test_ok(poison(&kept[k]), __FILE__, __LINE__, "poison"))
+				op_check_on(&kept[k], &want, &op_configs[k], NULL);
+			cases++;
+		}
+	trial_release(&want);
+	kc_device_release(&reference);
+	for (int k = 0; k < OP_CONFIGS; k++)
+		kc_device_unpack(&kept[k]);
+	return cases;
+}
+
+static int check_ops(const char *check, const char *only)
 {
 	static const struct op_row *const tables[] = {op_rows, op_pointwise_rows};
+	bool few = !strcmp(check, "kernels");
+	struct kc_device kept[OP_CONFIGS] = {0};
 	double start = kc_now();
 	char figures[64];
 	int cases = 0;
 
-	for (size_t i = 0; i < KC_COUNT(tables); i++)
-		for (const struct op_row *row = tables[i]; row->op; row++) {
-			struct kc_device reference;
-			struct trial want;
-
-			if (only && !strstr(row->op, only))
-				continue;
-			if (kc_test_ok(op_check_want(&want, &reference, row), __FILE__, __LINE__,
-				       row->op))
-				for (size_t k = 0; k < KC_COUNT(op_configs); k++, cases++)
-					op_check(&want, &op_configs[k], NULL);
-			trial_release(&want);
-			kc_device_release(&reference);
-		}
+	if (kc_test_ok(open_kept(kept), __FILE__, __LINE__, "open"))
+		for (size_t i = 0; i < KC_COUNT(tables); i++)
+			for (const struct op_row *row = tables[i]; row->op; row++)
+				if (!(only && !strstr(row->op, only)) &&
+				    !(few && is_of_library(row)))
+					cases += check_row(row, kept, few);
+	for (int i = 0; i < OP_CONFIGS; i++)
+		kc_device_release(&kept[i]);
 	snprintf(figures, sizeof figures, "\"cases\": %d, ", cases);
-	return finish("ops", figures, start);
+	return finish(check, figures, start);
 }
 
 /* ---- steps ---- */
+
+enum { MORE = 24, SETTINGS = 40 };
+
+/* Of the command line: key=value. */
+static const char *more[MORE + 1];
+
+/* The configuration of a check: some of these, then what the command line says. */
+struct settings { const char *v[SETTINGS]; };
+
+static struct settings settings_of(const char *const *own)
+{
+	struct settings s = {{0}};
+	int n = 0;
+
+	for (; *own; own++)
+		s.v[n++] = *own;
+	for (int i = 0; more[i]; i++)
+		s.v[n++] = more[i];
+	KC_ASSERT(n < SETTINGS);
+	return s;
+}
 
 /* Everything in it: both networks and FlowNet 2.0. */
 static const char *const small[] = {
@@ -160,8 +250,9 @@ struct outcome {
 static int run_small(struct choice c, const char *const *set, int before, int after,
 		     struct outcome *out)
 {
+	const struct settings all = settings_of(set);
 	struct step_run r;
-	int rc = step_open(&r, open_choice, &c, set);
+	int rc = step_open(&r, open_choice, &c, all.v);
 	float *kept = NULL;
 	size_t n;
 
@@ -171,7 +262,7 @@ static int run_small(struct choice c, const char *const *set, int before, int af
 		rc = step_state(&r, &kept, &n);
 		step_close(&r);
 		if (!rc)
-			rc = step_open(&r, open_choice, &c, set);
+			rc = step_open(&r, open_choice, &c, all.v);
 		if (!rc)
 			rc = step_restore(&r, kept, before);
 		if (!rc)
@@ -266,104 +357,54 @@ static int check_parity(void)
 
 /* ---- timing ---- */
 
-static int by_size(const void *a, const void *b)
+static int check_bench(const char *precision, int n)
 {
-	double x = *(const double *)a, y = *(const double *)b;
+	const char *const own[] = {
+		"flow=flownet2", "datasets.train.batch_size=4", "deterministic=false",
+		strcmp(precision, "bf16") ? "precision=float32" : "precision=bf16", NULL,
+	};
+	const struct settings set = settings_of(own);
+	const struct bench_args a = {.device = device_name, .tf32 = !strcmp(precision, "tf32"),
+				     .set = set.v, .steps = n, .profile = stderr};
+	double start = kc_now();
+	char figures[1200] = "";
+	int at = snprintf(figures, sizeof figures, "\"precision\": \"%s\", ", precision);
 
-	return (x > y) - (x < y);
+	kc_test_ok(bench_step(&a, figures + at, sizeof figures - (size_t)at), __FILE__, __LINE__,
+		   precision);
+	return finish("bench", figures, start);
 }
 
-/* Seconds of n steps behind the first few, and what the device holds meanwhile. */
-static int time_steps(struct step_run *r, int n, double *seconds, size_t *used)
+/* ---- the command line ---- */
+
+static int run_check(const char *check, int n, char **rest)
 {
-	enum { WARM_UP = 4 };
-	size_t all;
-
-	KC_TRY(step_take(r, WARM_UP));
-	for (int i = 0; i < n; i++) {
-		double start = kc_now();
-
-		KC_TRY(step_take(r, 1));
-		seconds[i] = kc_now() - start;
-	}
-	*used = 0;
-	return r->device.memory ? r->device.memory->usage(&r->device, used, &all) : 0;
-}
-
-static void print_bench(struct step_run *r, const char *precision, double *seconds, int n,
-			size_t used, double start)
-{
-	double peak = kc_device_peak(&r->device, !strcmp(precision, "bf16")), median;
-	struct kc_plan_stats s;
-	char figures[640];
-
-	kc_training_stats(&r->training, &s);
-	qsort(seconds, (size_t)n, sizeof *seconds, by_size);
-	median = seconds[n / 2];
-	snprintf(figures, sizeof figures,
-		 "\"precision\": \"%s\", \"batch\": %lld, \"frames\": %d, \"side\": %lld, "
-		 "\"median_ms\": %.2f, \"min_ms\": %.2f, \"max_ms\": %.2f, \"tflop\": %.3f, "
-		 "\"tflops\": %.2f, \"peak_tflops\": %.1f, \"of_peak\": %.3f, "
-		 "\"planned_mb\": %.0f, \"device_mb\": %.0f, \"steps\": %d, \"kernels\": %d, ",
-		 precision, (long long)r->config.data.batch_size, r->training.window,
-		 (long long)r->config.data.size, 1e3 * median, 1e3 * seconds[0],
-		 1e3 * seconds[n - 1], s.flops * 1e-12, s.flops * 1e-12 / median, peak * 1e-12,
-		 peak > 0 ? s.flops / median / peak : 0,
-		 (double)(s.arena + s.slots + s.packed + s.params) / 1e6, (double)used / 1e6, n,
-		 s.steps);
-	finish("bench", figures, start);
-}
-
-static int check_bench(const char *precision, int n, char **more, int n_more)
-{
-	enum { ROOM = 32 };
-	struct choice c = {device_name, !strcmp(precision, "tf32"), false};
-	const char *set[ROOM] = {"flow=flownet2", "datasets.train.batch_size=4",
-				 strcmp(precision, "bf16") ? "precision=float32"
-							   : "precision=bf16",
-				 "deterministic=false"};
-	double start = kc_now(), *seconds = kc_calloc((size_t)n, sizeof *seconds);
-	struct step_run r;
-	size_t used;
-	int rc;
-
-	for (int i = 0; i < n_more && i < ROOM - 5; i++)
-		set[4 + i] = more[i];
-	rc = step_open(&r, open_choice, &c, set);
-	if (!rc)
-		rc = seconds ? time_steps(&r, n, seconds, &used) : KC_ENOMEM;
-	if (kc_test_ok(rc, __FILE__, __LINE__, precision))
-		print_bench(&r, precision, seconds, n, used, start);
-	else
-		finish("bench", "", start);
-	step_close(&r);
-	free(seconds);
-	return failures != 0;
-}
-
-int main(int argc, char **argv)
-{
-	int at = 1;
-	const char *check;
-
-	if (argc > 2 && !strcmp(argv[1], "--device")) {
-		device_name = argv[2];
-		at = 3;
-	}
-	check = at < argc ? argv[at++] : "";
 	if (!strcmp(check, "device"))
 		return check_device();
-	if (!strcmp(check, "ops"))
-		return check_ops(at < argc ? argv[at] : NULL);
+	if (!strcmp(check, "ops") || !strcmp(check, "kernels"))
+		return check_ops(check, n ? rest[0] : NULL);
 	if (!strcmp(check, "record"))
 		return check_record();
 	if (!strcmp(check, "resume"))
 		return check_resume();
 	if (!strcmp(check, "parity"))
 		return check_parity();
-	if (!strcmp(check, "bench") && at + 1 < argc && strtol(argv[at + 1], NULL, 10) > 0)
-		return check_bench(argv[at], (int)strtol(argv[at + 1], NULL, 10), argv + at + 2,
-				   argc - at - 2);
+	if (!strcmp(check, "bench") && n > 1 && strtol(rest[1], NULL, 10) > 0)
+		return check_bench(rest[0], (int)strtol(rest[1], NULL, 10));
 	usage();
 	return 2;
+}
+
+int main(int argc, char **argv)
+{
+	int at = 1, n = 0;
+
+	if (argc > 2 && !strcmp(argv[1], "--device")) {
+		device_name = argv[2];
+		at = 3;
+	}
+	for (int i = at + 1; i < argc; i++)
+		if (strchr(argv[i], '=') && n < MORE)
+			more[n++] = argv[i];
+	return run_check(at < argc ? argv[at] : "", argc - at - 1 - n, argv + at + 1);
 }

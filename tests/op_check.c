@@ -54,17 +54,15 @@ static void compare_value(const struct op_config *c, const struct trial *got,
 	op_fail(want->b.row, text, error, allowed * scale);
 }
 
-void op_check(const struct trial *want, const struct op_config *c, FILE *used)
+void op_check_on(struct kc_device *device, const struct trial *want, const struct op_config *c,
+		 FILE *used)
 {
 	struct kc_plan_opts opts = {.real = c->real, .low = c->low, .no_fuse = c->no_fuse,
 				    .deterministic = c->deterministic};
-	struct kc_device device;
 	struct trial t;
 
-	if (!KC_CHECK_OK(c->open(&device)))
-		return;
 	if (KC_CHECK_OK(trial_build(&t, want->b.row, c->form, c->real)) &&
-	    KC_CHECK_OK(trial_run(&t, &device, &opts))) {
+	    KC_CHECK_OK(trial_run(&t, device, &opts))) {
 		for (int k = 0; k < want->n_value; k++)
 			compare_value(c, &t, want, k,
 				      c->allowed * (want->b.row->noise + !want->b.row->noise));
@@ -72,6 +70,15 @@ void op_check(const struct trial *want, const struct op_config *c, FILE *used)
 			kc_plan_print(t.plan, used);
 	}
 	trial_release(&t);
+}
+
+void op_check(const struct trial *want, const struct op_config *c, FILE *used)
+{
+	struct kc_device device;
+
+	if (!KC_CHECK_OK(c->open(&device)))
+		return;
+	op_check_on(&device, want, c, used);
 	kc_device_release(&device);
 }
 

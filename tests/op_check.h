@@ -24,6 +24,9 @@ int op_check_want(struct trial *want, struct kc_device *, const struct op_row *)
  * the file, if there is one.
  */
 void op_check(const struct trial *want, const struct op_config *, FILE *used);
+/* The same on an open device, which stays open. */
+void op_check_on(struct kc_device *, const struct trial *want, const struct op_config *,
+		 FILE *used);
 /*
  * Every kernel row of the device must be in that text of op_check; but for those of state, which
  * no case has, and of broadcasts, which are views.

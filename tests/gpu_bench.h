@@ -1,0 +1,26 @@
+/* The training step, timed: of bin/gpu_check. */
+#ifndef KC_TESTS_GPU_BENCH_H
+#define KC_TESTS_GPU_BENCH_H
+
+#include "core/base.h"
+
+#include <stdio.h>
+
+struct bench_args {
+	const char *device;             /* "cuda:0" */
+	bool tf32;
+	const char *const *set;         /* of tests/step_run.h */
+	int steps;                      /* that are timed, behind some that warm up */
+	FILE *profile;                  /* gets what every kernel took; or NULL */
+};
+
+/*
+ * Writes members of a JSON object, each with a comma behind it: milliseconds of a step as the
+ * host sees it (median, least, most), of what came before (build_ms: plans with their choice of
+ * kernels; first_ms; second_ms, which records), TFLOP and TFLOP/s of a step, the measured peak of
+ * matrix products and the share of it, frames a second, bytes as planned and as the device lost
+ * them, in MB.
+ */
+int bench_step(const struct bench_args *, char *figures, size_t size);
+
+#endif
