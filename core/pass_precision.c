@@ -5,6 +5,8 @@
  */
 #include "core/plan_ir.h"
 
+#include <stdlib.h>
+
 /* Small values (per-channel numbers, scalars) and constants do not decide the precision of a
  * chain: they stay float32 without making the chain so. */
 enum { SMALL = 1 << 13 };
@@ -91,9 +93,47 @@ static int low_copy(struct kc_plan *p, int v, const struct kc_step *user, int *m
 	return made[v] = at;
 }
 
+/* Is the bf16 copy all that anybody reads of the value, whose operator would as well write it? */
+static bool is_only_copied(const struct kc_plan *p, const int *readers, int v)
+{
+	const struct kc_value *x = &p->values[v];
+	const struct kc_op *op = x->producer < 0 ? NULL : p->steps[x->producer].op;
+
+	return op && op->precision == KC_PREC_FOLLOW && op != &kc_op_copy && !x->fetched &&
+	       !(op->flags & (KC_OP_BROADCAST | KC_OP_VIEW)) && readers[v] == 1;
+}
+
+/* What is only read as bf16 is written so: the same bits without the conversion. */
+static int write_low(struct kc_plan *p, const int *made, int n)
+{
+	int *readers = kc_calloc((size_t)p->n_values, sizeof *readers), done = 0;
+
+	if (!readers)
+		return KC_ENOMEM;
+	for (int i = 0; i < p->n_steps; i++)
+		for (int k = 0; k < p->steps[i].n_in; k++)
+			readers[p->steps[i].in[k]]++;
+	for (int v = 0; v < n; v++) {
+		struct kc_step *copy;
+
+		if (made[v] < 0 || !is_only_copied(p, readers, v))
+			continue;
+		copy = &p->steps[p->values[made[v]].producer];
+		for (int i = 0; i < p->n_steps; i++)
+			for (int k = 0; k < p->steps[i].n_in; k++)
+				if (p->steps[i].in[k] == made[v])
+					p->steps[i].in[k] = v;
+		p->values[v].buf.type.dtype = KC_BF16;
+		copy->dead = true;
+		done++;
+	}
+	free(readers);
+	return done;
+}
+
 static int lower(struct kc_plan *p)
 {
-	int n = p->n_steps, room = p->n_values;
+	int n = p->n_steps, room = p->n_values, direct;
 	int *made = kc_arena_alloc(&p->memory, (size_t)room * sizeof *made);
 
 	if (!made)
@@ -119,8 +159,11 @@ static int lower(struct kc_plan *p)
 				y->buf.type.dtype = output_dtype(p, &p->steps[i], &y->buf.type);
 		}
 	}
+	direct = write_low(p, made, room);
+	KC_TRY(direct);
 	KC_TRY(kc_ir_sort(p));
-	kc_ir_trace(p, "precision: bf16 where it may be, %d conversions", p->n_steps - n);
+	kc_ir_trace(p, "precision: bf16 where it may be, %d conversions, %d results written so",
+		    p->n_steps - n, direct);
 	return 0;
 }
 
