@@ -25,12 +25,10 @@ void kc_device_free(struct kc_device *d, void *p)
 
 int kc_device_put(struct kc_device *d, void *dst, const void *src, size_t bytes)
 {
-	if (!d->memory) {
-		memcpy(dst, src, bytes);
-		return 0;
-	}
-	KC_TRY(d->memory->put(d, dst, src, bytes));
-	return d->memory->put_done(d);
+	if (d->memory)
+		return d->memory->put(d, dst, src, bytes);
+	memcpy(dst, src, bytes);
+	return 0;
 }
 
 int kc_device_get(struct kc_device *d, void *dst, const void *src, size_t bytes)

@@ -48,35 +48,59 @@ struct kc_kernel {
 	void (*release)(void *prepared);                /* may be NULL */
 };
 
+/* There, a plan has its input slots so many times, and its steps as many sets of pointers. */
+enum { KC_RING = 2 };
+
+/* Where work is enqueued: runs of plans; what is sent to the device beside them. */
+enum kc_lane { KC_LANE_RUNS, KC_LANE_SENDS };
+
 /*
- * Memory that the processor does not reach, and the order of work on it.  Work is enqueued in the
- * order of the calls; only get, put_done and wait wait for it.
+ * Memory that the processor does not reach, and the order of work on it.  Each of the two lanes
+ * does its work in the order of the calls; a fence orders one behind the other.  Only put, get,
+ * wait and await wait for the device.
  */
 struct kc_memory {
 	int (*alloc)(struct kc_device *, size_t, void **);
 	void (*free)(struct kc_device *, void *);
-	/* Memory of the host that put and get move fastest. */
+	/* Memory of the host that send and fetch reach. */
 	int (*host_alloc)(struct kc_device *, size_t, void **);
 	void (*host_free)(struct kc_device *, void *);
-	/* To the device, behind the runs so far and before the next; src is left alone until
-	 * put_done. */
+	/* To the device and from there, behind the runs so far; done when they return. */
 	int (*put)(struct kc_device *, void *dst, const void *src, size_t);
-	int (*put_done)(struct kc_device *);
 	int (*get)(struct kc_device *, void *dst, const void *src, size_t);
+	/* The same, enqueued: a send among the sends, a fetch among the runs.  The host's side is
+	 * memory of host_alloc, which is left alone until a fence behind it is awaited. */
+	int (*send)(struct kc_device *, void *dst, const void *src, size_t);
+	int (*fetch)(struct kc_device *, void *dst, const void *src, size_t);
+	/* Among the runs. */
 	int (*zero)(struct kc_device *, void *, size_t);
+	/* For everything. */
 	int (*wait)(struct kc_device *);
 	/* Bytes of the whole device in use, by whomever, and in all. */
 	int (*usage)(struct kc_device *, size_t *used, size_t *all);
-	/* Around the steps of a run. */
-	int (*run_begin)(struct kc_device *);
-	int (*run_end)(struct kc_device *);
-	/* The steps enqueued between record and recorded are kept, not run; replay runs them. */
+
+	/* A fence stands behind what its lane had when it was last marked; a new one behind
+	 * nothing. */
+	int (*fence)(struct kc_device *, void **fence);
+	void (*fence_free)(struct kc_device *, void *fence);
+	int (*mark)(struct kc_device *, enum kc_lane, void *fence);
+	/* What the lane gets from now on comes behind the fence. */
+	int (*follow)(struct kc_device *, enum kc_lane, void *fence);
+	int (*await)(struct kc_device *, void *fence);
+	/* Whether await would return at once; errors, too, are told by await. */
+	bool (*passed)(struct kc_device *, void *fence);
+	/* Seconds of the device's clock between two that it has passed. */
+	int (*between)(struct kc_device *, void *from, void *to, double *seconds);
+
+	/* The runs enqueued between record and recorded are kept, not run; replay runs them. */
 	int (*record)(struct kc_device *);
 	int (*recorded)(struct kc_device *, void **recording);
 	int (*replay)(struct kc_device *, void *recording);
 	void (*forget)(struct kc_device *, void *recording);
-	/* For checks of order; or NULL: the step that is enqueued next uses these bytes. */
+	/* For checks of order; or NULL: the step that is enqueued next uses these bytes; the host
+	 * uses these of host_alloc now. */
 	void (*touch)(struct kc_device *, const void *, size_t, bool write, const char *step);
+	void (*touch_host)(struct kc_device *, const void *, size_t, bool write, const char *what);
 };
 
 struct kc_device {

@@ -81,6 +81,50 @@ static int overwrite(struct kc_plan *p)
 	return done;
 }
 
+/* ---- fetched numbers ---- */
+
+enum { NUMBER_ALIGN = 16, NUMBERS_MOST = 4096 };        /* bytes */
+
+static bool is_number(const struct kc_plan *p, int v)
+{
+	const struct kc_value *x = &p->values[v], *root = &p->values[kc_ir_root(p, v)];
+
+	return x->fetched && kc_numel(&x->buf.type) == 1 && root->home == KC_HOME_ARENA &&
+	       root->bytes <= NUMBERS_MOST;
+}
+
+/*
+ * They lie one behind the other, each with what it is a part of, so that one copy brings them all
+ * from a device with memory of its own.  Those inside something large stay there.
+ */
+static int gather_numbers(struct kc_plan *p)
+{
+	struct kc_value all = {.home = KC_HOME_ARENA, .producer = -1, .first = p->n_steps,
+			       .last = p->n_steps};
+	int at = kc_ir_value(p, &all);
+
+	KC_TRY(at);
+	for (int v = 0; v < at; v++) {
+		struct kc_value *root;
+
+		if (!is_number(p, v))
+			continue;
+		root = &p->values[kc_ir_root(p, v)];
+		all.first = KC_MIN(all.first, root->first);
+		root->home = KC_HOME_ALIAS;
+		root->alias_of = at;
+		root->alias_at = (int64_t)all.bytes;
+		all.bytes += (root->bytes + NUMBER_ALIGN - 1) & ~(size_t)(NUMBER_ALIGN - 1);
+	}
+	p->values[at].bytes = all.bytes;
+	p->values[at].first = all.bytes ? all.first : -1;
+	p->values[at].last = p->n_steps;
+	p->result = all.bytes ? at : -1;
+	return 0;
+}
+
+/* ---- placing ---- */
+
 static int larger_first(const void *a, const void *b, void *values)
 {
 	const struct kc_value *x = (struct kc_value *)values + *(const int *)a;
@@ -130,12 +174,15 @@ static void place(struct kc_plan *p, int *order, int n, int *placed)
 
 int kc_pass_memory(struct kc_plan *p)
 {
-	int *order = kc_calloc(2 * (size_t)p->n_values, sizeof *order), n = 0, over;
+	int *order, n = 0, over;
 
-	if (!order)
-		return KC_ENOMEM;
 	find_lives(p);
 	over = overwrite(p);
+	if (p->device->memory)
+		KC_TRY(gather_numbers(p));
+	order = kc_calloc(2 * (size_t)p->n_values, sizeof *order);
+	if (!order)
+		return KC_ENOMEM;
 	for (int v = 0; v < p->n_values; v++) {
 		struct kc_value *x = &p->values[v];
 
@@ -161,6 +208,7 @@ static void *locate(struct kc_plan *p, int v)
 	case KC_HOME_MASTER: return kc_param_on(x->param, p->device, KC_ARRAY_MASTER);
 	case KC_HOME_PACKED: return x->packed->data;
 	case KC_HOME_ALIAS: return (char *)locate(p, x->alias_of) + x->alias_at;
+	case KC_HOME_SLOT: return x->slot[p->fed].data;
 	default: return x->buf.data;
 	}
 }
@@ -178,5 +226,6 @@ int kc_pass_resolve(struct kc_plan *p)
 			s->bufs[s->n_in + k] = p->values[s->out[k]].buf;
 	}
 	p->resolved_arena = p->device->arena;
+	p->resolved_place = p->fed;
 	return 0;
 }

@@ -159,6 +159,7 @@ int kc_plan_build(struct kc_plan **out, struct kc_graph *g, struct kc_device *d,
 	p->device = d;
 	p->opts = *opts;
 	p->ops = kc_graph_ops(g);
+	p->result = -1;
 	rc = build(p, fetch, n);
 	if (rc < 0)
 		kc_plan_free(p);

@@ -30,12 +30,32 @@ int kc_plan_build(struct kc_plan **, struct kc_graph *, struct kc_device *,
 		  struct kc_tensor *const *fetch, int n, const struct kc_plan_opts *);
 void kc_plan_free(struct kc_plan *);
 
-/* The fixed slot of an input: channels-last, dtype of the plan.  Write it before a run. */
+/*
+ * The slot of an input: channels-last, dtype of the plan.  Write it before the next run, or before
+ * kc_plan_send, and ask again behind it.  What is not written stays what it was.
+ */
 int kc_plan_slot(struct kc_plan *, const struct kc_tensor *input, struct kc_buf *);
 /* Converts from any buffer of the same dimensions into the slot.  An input that the plan does not
  * use is ignored. */
 int kc_plan_feed(struct kc_plan *, const struct kc_tensor *input, const struct kc_buf *);
+
+/*
+ * On a device with memory of its own a run goes on behind the call.  What is fed then is for the
+ * next run; send starts it on its way while the last one goes on.
+ *
+ *	run, feed, send, wait, read, run, ...
+ *
+ * Numbers (fetched values of one element) come with the run.  All else is read by waiting again.
+ */
 int kc_plan_run(struct kc_plan *);
+int kc_plan_send(struct kc_plan *);
+/* For the last run; reading does it, too.  What fails within a run, as when another rank is lost,
+ * fails here. */
+int kc_plan_wait(struct kc_plan *);
+/* Whether that would return at once. */
+bool kc_plan_ended(const struct kc_plan *);
+/* Of the last run, behind kc_plan_wait, by the clock of a device with memory of its own. */
+int kc_plan_seconds(const struct kc_plan *, double *seconds);
 /* Converts a fetched value into any buffer of the same dimensions. */
 int kc_plan_read(struct kc_plan *, const struct kc_tensor *, const struct kc_buf *);
 /* The same for one number. */

@@ -21,10 +21,18 @@ enum kc_home {
 
 enum { KC_MAX_JOIN = 128 };
 
+/* An input in one place of the ring. */
+struct kc_slot {
+	char *staging;                  /* where the host writes it; data itself where the device's
+					 * memory is the host's, which has one place */
+	char *data;                     /* where steps read it */
+	uint64_t written, sent;         /* which contents they have, counted up by the plan */
+	uint64_t sending;               /* of the place's sends, the last that reads staging */
+};
+
 struct kc_value {
 	struct kc_buf buf;              /* data is resolved before a run */
-	void *staging;                  /* KC_HOME_SLOT: where the host writes it; data itself where
-					 * the device's memory is the host's */
+	struct kc_slot slot[KC_RING];   /* KC_HOME_SLOT, and the first for KC_HOME_CONSTANT */
 	const struct kc_tensor *tensor; /* what it holds; NULL for values made by passes */
 	enum kc_home home;
 	enum kc_layout layout;
@@ -69,6 +77,14 @@ struct kc_packed {
 	void *data;
 };
 
+/* One set of the input slots, and the runs that read it. */
+struct kc_place {
+	void *sent, *began, *ended;     /* fences: behind its sends; around the last run */
+	uint64_t sends, arrived;        /* how many there were; and so many the host knows of */
+	void *recording;                /* the steps as the device keeps them; or NULL */
+	bool tables;                    /* a run has set up what kernels keep of these pointers */
+};
+
 struct kc_plan {
 	struct kc_graph *graph;
 	struct kc_device *device;
@@ -85,11 +101,19 @@ struct kc_plan {
 	const void *resolved_arena;     /* the arena the pointers were resolved against */
 	long runs;
 	bool stores;                    /* a step writes parameters, moments or statistics */
-	/* On a device with memory of its own. */
+	int resolved_place;             /* and the place of the slots */
+	/*
+	 * On a device with memory of its own: the host feeds one place of the ring while a run
+	 * reads the other.  Elsewhere there is place 0 alone.
+	 */
+	struct kc_place place[KC_RING];
+	int fed, ran;                   /* place of the next run; of the last one */
+	uint64_t contents;              /* of slots, counted */
 	void *own_memory;               /* slots and constants */
-	bool staged;                    /* slots are on their way to the device */
-	void *recording;                /* the steps as the device keeps them; or NULL */
-	long runs_since_resolve;
+	char *staging;                  /* of the slots, then results */
+	char *results;                  /* fetched numbers, as the last run left them */
+	int result;                     /* the value that holds them on the device; -1: none */
+	bool ended;                     /* the host knows that the last run is over */
 };
 
 /* Appends; return the index or a negative error. */
@@ -117,9 +141,19 @@ int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts pack
 int kc_pass_memory(struct kc_plan *);
 int kc_pass_resolve(struct kc_plan *);          /* pointers; again whenever the arena moved */
 
-/* Memory of slots and constants (core/plan_run.c), and giving back what running took. */
+/* Bytes between the first and the last element. */
+size_t kc_ir_extent(const struct kc_buf *);
+
+/* Memory of slots, constants and results (core/plan_slots.c), and giving it back. */
 int kc_plan_alloc(struct kc_plan *);
 void kc_plan_dealloc(struct kc_plan *);
+/* On a device with memory of its own: before and behind the steps of a run, which are enqueued. */
+int kc_slots_begin(struct kc_plan *);
+int kc_slots_end(struct kc_plan *);
+/* The fetched numbers to the host: the last of the steps. */
+int kc_results_fetch(struct kc_plan *);
+/* Drops recordings whose pointers are no more. */
+void kc_plan_forget(struct kc_plan *);
 
 /* The packed form of a frozen parameter for that request, made when needed.  Takes the request
  * over, also when it fails. */

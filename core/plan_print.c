@@ -39,7 +39,7 @@ void kc_plan_stats(const struct kc_plan *p, struct kc_plan_stats *st)
 		const struct kc_value *x = &p->values[v];
 
 		if (x->home == KC_HOME_SLOT)
-			st->slots += x->bytes;
+			st->slots += x->bytes * (p->device->memory ? KC_RING : 1);
 		else if (x->home == KC_HOME_MASTER)
 			st->params += x->bytes;
 		else if (x->home == KC_HOME_ARENA || (x->home == KC_HOME_ALIAS && x->producer >= 0))

@@ -1,11 +1,10 @@
 /* The emulator of CUDA itself: right kernels give right results, planted faults are found. */
 #include "tests/emulator/planted.h"
+#include "tests/fault.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { COUNT = 256, BLOCK = 64 };
 
@@ -24,42 +23,6 @@ static float *ramp(int n)
 	for (int i = 0; i < n; i++)
 		x[i] = (float)(i % 61);
 	return x;
-}
-
-/* Runs it in a process of its own: the status it ended with, its words in text. */
-static int in_child(void (*f)(void), char text[512])
-{
-	int pipes[2], status;
-	size_t n = 0;
-	ssize_t got;
-	pid_t child;
-
-	KC_ASSERT(!pipe(pipes));
-	child = fork();
-	KC_ASSERT(child >= 0);
-	if (!child) {
-		dup2(pipes[1], 2);
-		close(pipes[0]);
-		f();
-		_exit(0);
-	}
-	close(pipes[1]);
-	while ((got = read(pipes[0], text + n, 511 - n)) > 0)
-		n += (size_t)got;
-	text[n] = 0;
-	close(pipes[0]);
-	KC_ASSERT(waitpid(child, &status, 0) == child);
-	return status;
-}
-
-static void expect_fault(void (*f)(void), const char *words)
-{
-	char text[512];
-	int status = in_child(f, text);
-
-	KC_CHECK(status != 0);
-	if (!strstr(text, words))
-		kc_test_fail(__FILE__, __LINE__, "said \"%s\", expected \"%s\"", text, words);
 }
 
 static bool right_sums(int fault)
@@ -122,9 +85,9 @@ static void shuffle(void)
 
 static void test_divergence(void)
 {
-	expect_fault(divergent, "barrier not reached by all");
-	expect_fault(plain, "in a kernel of KC_LAUNCH");
-	expect_fault(shuffle, "barrier not reached by all");
+	kc_test_fault(divergent, "barrier not reached by all");
+	kc_test_fault(plain, "in a kernel of KC_LAUNCH");
+	kc_test_fault(shuffle, "barrier not reached by all");
 }
 
 static void outside(void)
@@ -142,8 +105,8 @@ static void behind_shared(void)
 static void test_bounds(void)
 {
 #ifdef __SANITIZE_ADDRESS__
-	expect_fault(outside, "heap-buffer-overflow");
-	expect_fault(behind_shared, "use-after-poison");
+	kc_test_fault(outside, "heap-buffer-overflow");
+	kc_test_fault(behind_shared, "use-after-poison");
 #else
 	(void)outside, (void)behind_shared;
 	kc_test_skip("needs the address sanitizer");
@@ -161,7 +124,7 @@ static void test_limits(void)
 {
 	float *x = device_floats(7);
 
-	expect_fault(empty_grid, "a grid of 0 x 1 x 1 blocks");
+	kc_test_fault(empty_grid, "a grid of 0 x 1 x 1 blocks");
 	for (int i = 0; i < 7; i++)
 		KC_CHECK(x[i] != x[i]);
 	cudaFree(x);
@@ -231,8 +194,8 @@ static void test_order(void)
 	cudaStreamSynchronize(s.b);
 	emu_touch_host(s.pinned, 64, 0, "the host");
 	two_release(&s);
-	expect_fault(missing_event, "the reader reads what a copy of another stream uses");
-	expect_fault(early_host, "the loader writes what a copy of another stream uses");
+	kc_test_fault(missing_event, "the reader reads what a copy of another stream uses");
+	kc_test_fault(early_host, "the loader writes what a copy of another stream uses");
 }
 
 /* ---- graphs ---- */
@@ -299,7 +262,7 @@ static void test_graphs(void)
 	KC_CHECK(s.x[1] - s.x[0] == 1 && s.x[0] > 64 * 64 * 64);
 	two_release(&s);
 	KC_CHECK(emu_allocations() == 0);
-	expect_fault(race_in_graph, "a copy");
+	kc_test_fault(race_in_graph, "a copy");
 }
 
 /* ---- what the real one refuses ---- */
@@ -430,9 +393,9 @@ static void test_foreign(void)
 	KC_CHECK(!cudaStreamSynchronize(s.a));
 	cudaGetLastError();
 	two_release(&s);
-	expect_fault(foreign_stream, "cudaStreamSynchronize waits for another process");
-	expect_fault(foreign_copy, "not pinned waits for another process");
-	expect_fault(foreign_free, "cudaFree waits for another process");
+	kc_test_fault(foreign_stream, "cudaStreamSynchronize waits for another process");
+	kc_test_fault(foreign_copy, "not pinned waits for another process");
+	kc_test_fault(foreign_free, "cudaFree waits for another process");
 }
 
 const struct kc_test kc_tests_emulator[] = {

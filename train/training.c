@@ -423,11 +423,9 @@ static int copy_statistics(struct kc_training *t, bool back)
  */
 static int run_plan(struct kc_training *t, struct kc_plan *p, bool updates)
 {
-	const struct kc_memory *m = t->device->memory;
-
-	t->torn |= m && updates;
+	t->torn |= t->device->memory && updates;
 	KC_TRY(kc_plan_run(p));
-	return m ? m->wait(t->device) : 0;
+	return kc_plan_wait(p);
 }
 
 static int run_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a,

@@ -41,8 +41,7 @@ struct kc_cuda {
 	char about[320];                /* "NVIDIA H200, compute capability 9.0" */
 	struct cudaDeviceProp properties;
 	cudaStream_t stream;            /* of all kernels */
-	cudaStream_t copy;              /* of uploads of input slots */
-	cudaEvent_t uploaded, done;     /* of the last upload; of the last run */
+	cudaStream_t sends;             /* of what travels to the device beside them */
 	bool tf32;                      /* float32 products may round their factors to TF32 */
 	bool autotune;                  /* time the library's candidates when a plan is built */
 	struct kc_cudnn *cudnn;         /* opened with the device */

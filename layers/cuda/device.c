@@ -74,76 +74,112 @@ static void host_release(struct kc_device *d, void *p)
 
 /* ---- order ---- */
 
-/* A copy from or to memory that is not pinned may wait for its stream inside the call. */
-static bool waits(const void *host)
+static cudaStream_t stream_of(const struct kc_device *d, enum kc_lane lane)
 {
-	struct cudaPointerAttributes a;
+	struct kc_cuda *c = kc_cuda_of(d);
 
-	if (cudaPointerGetAttributes(&a, host) == cudaSuccess)
-		return a.type != cudaMemoryTypeHost;
-	cudaGetLastError();
-	return true;
+	return lane == KC_LANE_SENDS ? c->sends : c->stream;
 }
 
+static int send(struct kc_device *d, void *dst, const void *src, size_t bytes)
+{
+	return kc_cuda_check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice,
+					     kc_cuda_of(d)->sends),
+			     "upload");
+}
+
+static int fetch(struct kc_device *d, void *dst, const void *src, size_t bytes)
+{
+	return kc_cuda_check(cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost,
+					     kc_cuda_of(d)->stream),
+			     "download");
+}
+
+/* A copy from or to memory that is not pinned may wait for its stream inside the call, where the
+ * loss of another rank is not seen. */
 static int put(struct kc_device *d, void *dst, const void *src, size_t bytes)
 {
 	struct kc_cuda *c = kc_cuda_of(d);
 
-	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->copy, c->done, 0), "upload"));
-	if (c->nccl && waits(src))
-		KC_TRY(kc_cuda_wait(c, c->copy));
+	KC_TRY(kc_cuda_wait(c, c->stream));
 	KC_TRY(kc_cuda_check(
-		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, c->copy), "upload"));
-	return kc_cuda_check(cudaEventRecord(c->uploaded, c->copy), "upload");
-}
-
-static int put_done(struct kc_device *d)
-{
-	struct kc_cuda *c = kc_cuda_of(d);
-
-	return kc_cuda_wait_event(c, c->uploaded);
+		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyHostToDevice, c->stream), "upload"));
+	return kc_cuda_check(cudaStreamSynchronize(c->stream), "upload");
 }
 
 static int get(struct kc_device *d, void *dst, const void *src, size_t bytes)
 {
 	struct kc_cuda *c = kc_cuda_of(d);
 
-	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->stream, c->uploaded, 0), "download"));
 	KC_TRY(kc_cuda_wait(c, c->stream));
-	KC_TRY(kc_cuda_check(
-		cudaMemcpyAsync(dst, src, bytes, cudaMemcpyDeviceToHost, c->stream), "download"));
+	KC_TRY(fetch(d, dst, src, bytes));
 	return kc_cuda_check(cudaStreamSynchronize(c->stream), "download");
-}
-
-static int run_end(struct kc_device *d)
-{
-	struct kc_cuda *c = kc_cuda_of(d);
-
-	return kc_cuda_check(cudaEventRecord(c->done, c->stream), "run");
 }
 
 static int zero(struct kc_device *d, void *p, size_t bytes)
 {
-	struct kc_cuda *c = kc_cuda_of(d);
-
-	KC_TRY(kc_cuda_check(cudaStreamWaitEvent(c->stream, c->uploaded, 0), "fill"));
-	KC_TRY(kc_cuda_check(cudaMemsetAsync(p, 0, bytes, c->stream), "fill"));
-	return run_end(d);
+	return kc_cuda_check(cudaMemsetAsync(p, 0, bytes, kc_cuda_of(d)->stream), "fill");
 }
 
 static int wait(struct kc_device *d)
 {
 	struct kc_cuda *c = kc_cuda_of(d);
 
-	KC_TRY(kc_cuda_wait(c, c->copy));
+	KC_TRY(kc_cuda_wait(c, c->sends));
 	return kc_cuda_wait(c, c->stream);
 }
 
-static int run_begin(struct kc_device *d)
-{
-	struct kc_cuda *c = kc_cuda_of(d);
+/* ---- fences ---- */
 
-	return kc_cuda_check(cudaStreamWaitEvent(c->stream, c->uploaded, 0), "run");
+static int fence(struct kc_device *d, void **out)
+{
+	cudaEvent_t event;
+
+	(void)d;
+	KC_TRY(kc_cuda_check(cudaEventCreateWithFlags(&event, cudaEventDefault), "event"));
+	*out = event;
+	return 0;
+}
+
+static void fence_free(struct kc_device *d, void *event)
+{
+	(void)d;
+	cudaEventDestroy(event);
+}
+
+static int mark(struct kc_device *d, enum kc_lane lane, void *event)
+{
+	return kc_cuda_check(cudaEventRecord(event, stream_of(d, lane)), "order of the lanes");
+}
+
+static int follow(struct kc_device *d, enum kc_lane lane, void *event)
+{
+	return kc_cuda_check(cudaStreamWaitEvent(stream_of(d, lane), event, 0),
+			     "order of the lanes");
+}
+
+static int await(struct kc_device *d, void *event)
+{
+	return kc_cuda_wait_event(kc_cuda_of(d), event);
+}
+
+static bool passed(struct kc_device *d, void *event)
+{
+	(void)d;
+	if (cudaEventQuery(event) != cudaErrorNotReady)
+		return true;
+	cudaGetLastError();             /* the check of the next launch would find it */
+	return false;
+}
+
+static int between(struct kc_device *d, void *from, void *to, double *seconds)
+{
+	float ms = 0;
+
+	(void)d;
+	KC_TRY(kc_cuda_check(cudaEventElapsedTime(&ms, from, to), "time of a run"));
+	*seconds = 1e-3 * (double)ms;
+	return 0;
 }
 
 /* ---- recording ---- */
@@ -182,8 +218,9 @@ static void forget(struct kc_device *d, void *recording)
 
 static const struct kc_memory memory = {
 	.alloc = alloc, .free = release, .host_alloc = host_alloc, .host_free = host_release,
-	.put = put, .put_done = put_done, .get = get, .zero = zero, .wait = wait,
-	.usage = usage, .run_begin = run_begin, .run_end = run_end,
+	.put = put, .get = get, .send = send, .fetch = fetch, .zero = zero, .wait = wait,
+	.usage = usage, .fence = fence, .fence_free = fence_free, .mark = mark,
+	.follow = follow, .await = await, .passed = passed, .between = between,
 	.record = record, .recorded = recorded, .replay = replay, .forget = forget,
 };
 
@@ -244,12 +281,8 @@ static void close_device(struct kc_device *d)
 		return;
 	kc_cuda_ranks_close(c);
 	kc_cuda_libraries_close(c);
-	if (c->done)
-		cudaEventDestroy(c->done);
-	if (c->uploaded)
-		cudaEventDestroy(c->uploaded);
-	if (c->copy)
-		cudaStreamDestroy(c->copy);
+	if (c->sends)
+		cudaStreamDestroy(c->sends);
 	if (c->stream)
 		cudaStreamDestroy(c->stream);
 	free(c);
@@ -262,11 +295,7 @@ static int open_streams(struct kc_cuda *c)
 	KC_TRY(kc_cuda_check(cudaGetDeviceProperties(&c->properties, c->index), "opening"));
 	KC_TRY(kc_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
 			     "opening"));
-	KC_TRY(kc_cuda_check(cudaStreamCreateWithFlags(&c->copy, cudaStreamNonBlocking),
-			     "opening"));
-	KC_TRY(kc_cuda_check(cudaEventCreateWithFlags(&c->uploaded, cudaEventDisableTiming),
-			     "opening"));
-	KC_TRY(kc_cuda_check(cudaEventCreateWithFlags(&c->done, cudaEventDisableTiming),
+	KC_TRY(kc_cuda_check(cudaStreamCreateWithFlags(&c->sends, cudaStreamNonBlocking),
 			     "opening"));
 	return kc_cuda_libraries_open(c);
 }

@@ -32,28 +32,40 @@ int kc_cuda_many_init(struct kc_cuda_many *m, const int64_t *elements, int n, si
 {
 	*m = (struct kc_cuda_many){.bytes = (size_t)n * item};
 	m->next = kc_calloc((size_t)n, item);
-	m->sent = kc_calloc((size_t)n, item);
-	if (!m->next || !m->sent)
+	if (!m->next)
 		return KC_ENOMEM;
-	KC_TRY(kc_cuda_table(&m->items, m->sent, m->bytes));
+	for (int i = 0; i < KC_RING; i++) {
+		m->sent[i].here = kc_calloc((size_t)n, item);
+		if (!m->sent[i].here)
+			return KC_ENOMEM;
+		KC_TRY(kc_cuda_table(&m->sent[i].there, m->sent[i].here, m->bytes));
+	}
 	return send_pieces(m, elements, n);
 }
 
-/* What is sent stays where it is, so a recording may hold the copy, too. */
+/* A run before it is recorded has sent them, so no recording holds the copy. */
 int kc_cuda_many_send(struct kc_cuda_many *m, cudaStream_t stream)
 {
-	if (!memcmp(m->next, m->sent, m->bytes))
-		return 0;
-	memcpy(m->sent, m->next, m->bytes);
-	return kc_cuda_check(cudaMemcpyAsync(m->items, m->sent, m->bytes, cudaMemcpyHostToDevice,
-					     stream),
+	for (int i = 0; i < KC_RING; i++)
+		if (!memcmp(m->next, m->sent[i].here, m->bytes)) {
+			m->newest = i;
+			m->items = m->sent[i].there;
+			return 0;
+		}
+	m->newest = (m->newest + 1) % KC_RING;
+	m->items = m->sent[m->newest].there;
+	memcpy(m->sent[m->newest].here, m->next, m->bytes);
+	return kc_cuda_check(cudaMemcpyAsync(m->sent[m->newest].there, m->sent[m->newest].here,
+					     m->bytes, cudaMemcpyHostToDevice, stream),
 			     "table of tensors");
 }
 
 void kc_cuda_many_release(struct kc_cuda_many *m)
 {
-	kc_cuda_table_free(m->items);
+	for (int i = 0; i < KC_RING; i++) {
+		kc_cuda_table_free(m->sent[i].there);
+		free(m->sent[i].here);
+	}
 	kc_cuda_table_free(m->pieces);
 	free(m->next);
-	free(m->sent);
 }

@@ -58,19 +58,22 @@ int kc_cu_assign(float *to, const struct kc_view *x, int64_t n, const float *fin
 }
 #else
 
-#include "core/base.h"
+#include "core/device.h"
 
-/* The tables of one step. */
+/* The tables of one step.  Its pointers may alternate between those of a plan's two recordings,
+ * of which each keeps items of its own. */
 struct kc_cuda_many {
-	void *items, *pieces;           /* in the device's memory */
+	void *items, *pieces;           /* in the device's memory; items: as sent last */
 	int64_t n_pieces;
 	size_t bytes;                   /* of all items */
-	void *next, *sent;              /* items to be sent; items as the device has them */
+	void *next;                     /* items to be sent */
+	struct { void *here, *there; } sent[KC_RING];
+	int newest;                     /* of the sent ones */
 };
 
 /* Of n items with that many elements each; to be released in any case. */
 int kc_cuda_many_init(struct kc_cuda_many *, const int64_t *elements, int n, size_t item);
-/* Brings many->next to the device if it is not there. */
+/* Brings many->next to the device if it is not there, and makes it many->items. */
 int kc_cuda_many_send(struct kc_cuda_many *, cudaStream_t);
 void kc_cuda_many_release(struct kc_cuda_many *);
 

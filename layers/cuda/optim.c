@@ -14,10 +14,7 @@ static bool is_f32(const struct kc_params *s)
 /* A plan that reads no parameter may be the first to touch the store. */
 static int bring(const struct kc_call *call, struct kc_params *store)
 {
-	if (store->mirror)
-		return 0;
-	KC_TRY(kc_params_to_device(store, call->device));
-	return call->device->memory->run_begin(call->device);
+	return store->mirror ? 0 : kc_params_to_device(store, call->device);
 }
 
 static int prepare(struct kc_step_info *info)

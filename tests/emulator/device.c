@@ -11,6 +11,13 @@ static void touch(struct kc_device *d, const void *p, size_t bytes, bool write, 
 		emu_touch(kc_cuda_of(d)->stream, p, bytes, write, step);
 }
 
+static void touch_host(struct kc_device *d, const void *p, size_t bytes, bool write,
+		       const char *what)
+{
+	(void)d;
+	emu_touch_host(p, bytes, write, what);
+}
+
 int kc_emulator_open_as(struct kc_device *d, const struct kc_device_choice *choice)
 {
 	static struct kc_memory checked;
@@ -18,6 +25,7 @@ int kc_emulator_open_as(struct kc_device *d, const struct kc_device_choice *choi
 	KC_TRY(kc_cuda_open(d, 0, choice));
 	checked = *d->memory;
 	checked.touch = touch;
+	checked.touch_host = touch_host;
 	d->memory = &checked;
 	return 0;
 }

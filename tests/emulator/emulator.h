@@ -47,9 +47,10 @@ void emu_foreign_over(void);
 /* Runs run(copy of the n <= 128 bytes) on the host in the order of the stream; a cudaError_t. */
 int emu_call(void (*run)(const void *), const void *argument, size_t n, cudaStream_t);
 
-/* Allocations of the device, and launches of kernels, replayed ones included. */
+/* Allocations of the device; launches of kernels, replayed ones included; calls that wait. */
 size_t emu_allocations(void);
 uint64_t emu_launches(void);
+uint64_t emu_waits(void);
 
 #ifdef __cplusplus
 }

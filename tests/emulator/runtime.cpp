@@ -57,7 +57,7 @@ struct emu_graph_exec {
 
 static cudaError_t last_error;
 static size_t n_ids = FIRST_STREAM + 1;
-static uint64_t n_launches;
+static uint64_t n_launches, n_waits;
 static struct emu_stream default_stream = {FIRST_STREAM, true, {}, NULL, 0, false};
 static emu_clock host;
 static std::vector<struct emu_stream *> streams{&default_stream};
@@ -252,6 +252,7 @@ cudaError_t cudaStreamSynchronize(cudaStream_t s)
 {
 	if (emu_is_forbidden() || stream_of(s)->capture)
 		return emu_report(cudaErrorStreamCaptureUnsupported);
+	n_waits++;
 	wait_for(stream_of(s)->clock, "cudaStreamSynchronize");
 	return cudaSuccess;
 }
@@ -359,6 +360,7 @@ cudaError_t cudaEventSynchronize(cudaEvent_t e)
 
 	if (bad)
 		return emu_report(bad);
+	n_waits++;
 	wait_for(e->clock, "cudaEventSynchronize");
 	return cudaSuccess;
 }
@@ -530,4 +532,9 @@ void emu_touch_host(const void *p, size_t n, int write, const char *what)
 uint64_t emu_launches(void)
 {
 	return n_launches;
+}
+
+uint64_t emu_waits(void)
+{
+	return n_waits;
 }
