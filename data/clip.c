@@ -249,6 +249,16 @@ int kc_dataset_use_list(struct kc_dataset *d, const char *list)
 	return rc < 0 ? kc_cause(rc, "%s", list) : rc;
 }
 
+bool kc_dataset_one_size(const struct kc_dataset *d, int window, int *width, int *height)
+{
+	*width = d->clip[0].width;
+	*height = d->clip[0].height;
+	for (size_t i = 1; i < d->n; i++)
+		if (d->clip[i].width != *width || d->clip[i].height != *height)
+			return false;
+	return window > 1 || d->pack;
+}
+
 /* ---- frames ---- */
 
 char *kc_clip_frame_name(const struct kc_clip *c, int64_t frame)

@@ -56,6 +56,13 @@ void kc_dataset_close(struct kc_dataset *);
  */
 int kc_dataset_use_list(struct kc_dataset *, const char *list);
 
+/*
+ * Whether all frames have one size, and which.  Windows are made of frames of their clip's size
+ * (kc_clip_read); single images, a window of 1, may each have their own in a folder, but not in a
+ * pack file.
+ */
+bool kc_dataset_one_size(const struct kc_dataset *, int window, int *width, int *height);
+
 /* A frame as it is. */
 int kc_clip_load(const struct kc_clip *, int64_t frame, struct kc_image *);
 

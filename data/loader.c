@@ -57,7 +57,7 @@ struct worker {
 
 static size_t sample_pixels(const struct kc_loader *l)
 {
-	return (size_t)l->sampler.height * (size_t)l->sampler.width;
+	return (size_t)l->sampler.batch_height * (size_t)l->sampler.batch_width;
 }
 
 static uint8_t *frame_of(const struct kc_loader *l, const struct kc_batch *b, int f, int slot)
@@ -68,6 +68,13 @@ static uint8_t *frame_of(const struct kc_loader *l, const struct kc_batch *b, in
 static float *flow_of(const struct kc_loader *l, const struct kc_batch *b, int pair, int slot)
 {
 	return b->flows + ((size_t)pair * (size_t)b->batch + (size_t)slot) * sample_pixels(l) * 2;
+}
+
+static int16_t *stored_flow_of(const struct kc_loader *l, const struct kc_batch *b, int pair,
+			       int slot)
+{
+	return b->stored_flows +
+	       ((size_t)pair * (size_t)b->batch + (size_t)slot) * sample_pixels(l) * 2;
 }
 
 /* The frame as the crop is taken from it. */
@@ -85,6 +92,17 @@ static int load_frame(const struct kc_loader *l, struct scratch *s, const struct
 	return kc_image_resize(&s->image, o->resize, o->resize, KC_FILTER_BICUBIC, &s->resized);
 }
 
+static int whole_frame(const struct kc_loader *l, const struct kc_image *image, uint8_t *frame)
+{
+	const struct kc_sampler *s = &l->sampler;
+
+	if (image->width != s->batch_width || image->height != s->batch_height)
+		return KC_FAIL(KC_ESHAPE, "a frame of %d x %d, %d x %d expected", image->width,
+			       image->height, s->batch_width, s->batch_height);
+	memcpy(frame, image->rgb, 3 * sample_pixels(l));
+	return 0;
+}
+
 /* *bad is the frame that a failure is about. */
 static int make_frames(const struct kc_loader *l, struct scratch *s, struct kc_draw *d,
 		       const struct kc_batch *b, int slot, struct kc_crop *crop, int64_t *bad)
@@ -96,7 +114,10 @@ static int make_frames(const struct kc_loader *l, struct scratch *s, struct kc_d
 		KC_TRY(load_frame(l, s, d->clip, *bad, &image));
 		if (f == 0)
 			KC_TRY(kc_draw_crop(&l->sampler, d, image->width, image->height, crop));
-		kc_crop_pixels(image->rgb, crop, d->symmetry, 3, frame_of(l, b, f, slot));
+		if (l->sampler.opts.whole)
+			KC_TRY(whole_frame(l, image, frame_of(l, b, f, slot)));
+		else
+			kc_crop_pixels(image->rgb, crop, d->symmetry, 3, frame_of(l, b, f, slot));
 	}
 	return 0;
 }
@@ -124,13 +145,15 @@ static int pack_flows(const struct kc_loader *l, struct scratch *s, const struct
 {
 	for (int i = 0; i < b->n_pairs; i++) {
 		const struct kc_loader_pair *p = &l->sampler.opts.pairs[i];
+		int16_t *stored = b->cuts ? stored_flow_of(l, b, i, slot) : s->flow;
 
 		if (kc_pack_flow(d->clip->pack, d->clip->in_pack,
 				 kc_draw_frame(&l->sampler, d, p->from),
-				 kc_draw_frame(&l->sampler, d, p->to), s->flow) < 0)
+				 kc_draw_frame(&l->sampler, d, p->to), stored) < 0)
 			return KC_EBACKEND;
-		kc_crop_flow16(s->flow, crop, d->symmetry, KC_PACK_FLOW_UNIT,
-			       flow_of(l, b, i, slot));
+		if (!b->cuts)
+			kc_crop_flow16(stored, crop, d->symmetry, KC_PACK_FLOW_UNIT,
+				       flow_of(l, b, i, slot));
 	}
 	return 0;
 }
@@ -148,6 +171,9 @@ static int make_attempt(const struct kc_loader *l, struct scratch *s, struct kc_
 	b->samples[slot] =
 		(struct kc_sample){d->clip->name, d->start, (int)d->interval, d->reversed,
 				   crop.x,	  crop.y,   d->symmetry,      0};
+	if (b->cuts)
+		memcpy(b->cuts[slot], (int32_t[]){crop.x, crop.y, (int32_t)d->symmetry},
+		       sizeof b->cuts[slot]);
 	return 0;
 }
 
@@ -309,7 +335,7 @@ static int scratch_init(struct scratch *s, const struct kc_sampler *sampler)
 			return KC_ENOMEM;
 		return kc_dis_open(o->dis, &s->dis);
 	}
-	if (o->flow == KC_LOADER_PACK) {
+	if (o->flow == KC_LOADER_PACK && !o->whole) {
 		const struct kc_pack *p = sampler->dataset->pack;
 
 		s->flow = kc_alloc((size_t)kc_pack_width(p) * (size_t)kc_pack_height(p) * 2 *
@@ -360,21 +386,21 @@ static int start_workers(struct kc_loader *l)
 static int batch_init(const struct kc_sampler *s, struct kc_batch *b)
 {
 	const struct kc_loader_opts *o = &s->opts;
-	size_t pixels = (size_t)s->height * (size_t)s->width;
+	size_t pixels = (size_t)s->batch_height * (size_t)s->batch_width, fields;
 
-	*b = (struct kc_batch){.window = o->window, .batch = o->batch, .height = s->height,
-			       .width = s->width, .n_pairs = o->flow ? o->n_pairs : 0};
+	*b = (struct kc_batch){.window = o->window, .batch = o->batch, .height = s->batch_height,
+			       .width = s->batch_width, .n_pairs = o->flow ? o->n_pairs : 0};
 	b->frames = kc_calloc((size_t)o->window * (size_t)o->batch, pixels * 3);
 	b->samples = kc_calloc((size_t)o->batch, sizeof *b->samples);
-	if (!b->frames || !b->samples)
+	b->cuts = o->whole ? kc_calloc((size_t)o->batch, sizeof *b->cuts) : NULL;
+	if (!b->frames || !b->samples || (o->whole && !b->cuts))
 		return KC_ENOMEM;
-	if (b->n_pairs) {
-		b->flows = kc_calloc((size_t)b->n_pairs * (size_t)o->batch,
-				     pixels * 2 * sizeof *b->flows);
-		if (!b->flows)
-			return KC_ENOMEM;
-	}
-	return 0;
+	fields = (size_t)b->n_pairs * (size_t)o->batch;
+	if (fields && o->whole)
+		b->stored_flows = kc_calloc(fields, pixels * 2 * sizeof *b->stored_flows);
+	else if (fields)
+		b->flows = kc_calloc(fields, pixels * 2 * sizeof *b->flows);
+	return fields && !b->flows && !b->stored_flows ? KC_ENOMEM : 0;
 }
 
 static int make_ring(struct kc_loader *l)
@@ -438,6 +464,8 @@ void kc_loader_close(struct kc_loader *l)
 	for (int i = 0; l->ring && i < l->sampler.opts.depth; i++) {
 		free(l->ring[i].frames);
 		free(l->ring[i].flows);
+		free(l->ring[i].stored_flows);
+		free(l->ring[i].cuts);
 		free(l->ring[i].samples);
 	}
 	free(l->ring);

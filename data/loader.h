@@ -38,6 +38,12 @@ struct kc_loader_opts {
 	bool random_reverse;    /* turn half of the windows round in time */
 	int resize;             /* first resize frames to this square side (bicubic); 0: not */
 	int crop;               /* side of the square crop; 0: the whole frame */
+	/*
+	 * Hand out whole frames and flows as they are stored, and where the crops lie in them, for
+	 * a device to cut: the draws are the same.  Needs a crop, frames of one size
+	 * (kc_dataset_one_size) that are not resized, and no DIS.
+	 */
+	bool whole;
 	bool flip, rotate;      /* draw the mirror left-right; the other two symmetries */
 	/*
 	 * What the published code does instead (specification of TCVC, section 8): every window is
@@ -77,6 +83,9 @@ struct kc_batch {
 	int window, batch, height, width, n_pairs;
 	uint8_t *frames;        /* [window][batch][height][width][3], RGB */
 	float *flows;           /* [n_pairs][batch][height][width][2], (u, v) in pixels; or NULL */
+	/* Of whole frames, else NULL. */
+	int16_t *stored_flows;  /* like flows, in KC_PACK_FLOW_UNIT; or NULL */
+	int32_t (*cuts)[3];     /* [batch]: column and row of the crop, symmetry */
 	struct kc_sample *samples;      /* [batch] */
 };
 
@@ -95,8 +104,8 @@ struct kc_loader;
  * pairs, which are borrowed until close.
  * KC_ECONFIG: every clip too short (the message names the window, the interval and the longest
  * clip), a crop larger than a frame, frames of different sizes without crop or resize, turning
- * frames that are not square, an option out of range.  KC_ENOENT: the pack file lacks the flows
- * over an offset that is needed.
+ * frames that are not square, whole frames that differ in size, an option out of range.
+ * KC_ENOENT: the pack file lacks the flows over an offset that is needed.
  */
 int kc_loader_open(const struct kc_dataset *, const struct kc_loader_opts *, int64_t first,
 		   struct kc_loader **);

@@ -375,6 +375,9 @@ int kc_pack_read(const struct kc_pack *p, size_t clip, int64_t frame, struct kc_
 
 	KC_ASSERT(frame >= 0 && frame < c->n);
 	rc = p->layout.jpeg ? read_jpeg(c, frame, image) : read_raw(p, c, frame, image);
+	if (rc >= 0 && (image->width != p->layout.width || image->height != p->layout.height))
+		rc = KC_FAIL(KC_ESHAPE, "%d x %d, the file says %d x %d", image->width,
+			     image->height, p->layout.width, p->layout.height);
 	if (rc < 0)
 		return kc_cause(rc, "%s: clip %s, frame %lld", p->path, c->name, (long long)frame);
 	return 0;

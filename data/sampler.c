@@ -158,6 +158,23 @@ static int check_frames(struct kc_sampler *s)
 	return 0;
 }
 
+static int check_whole(struct kc_sampler *s)
+{
+	const struct kc_loader_opts *o = &s->opts;
+
+	s->batch_width = s->width;
+	s->batch_height = s->height;
+	if (!o->whole)
+		return 0;
+	if (!o->crop || o->resize || o->flow == KC_LOADER_DIS)
+		return KC_FAIL(KC_ECONFIG, "whole frames: expected a crop, no resizing and no DIS");
+	if (!kc_dataset_one_size(s->dataset, o->window, &s->batch_width, &s->batch_height))
+		return KC_FAIL(KC_ECONFIG, "%s: whole frames: expected all of one size%s",
+			       s->dataset->path,
+			       o->window == 1 ? ", in a pack file for single images" : "");
+	return 0;
+}
+
 static int check_clip_flows(const struct kc_sampler *s, const struct kc_window *w)
 {
 	const struct kc_loader_opts *o = &s->opts;
@@ -212,6 +229,8 @@ int kc_sampler_init(struct kc_sampler *s, const struct kc_dataset *d,
 		rc = d->window ? list_keys(s) : list_starts(s);
 	if (rc >= 0)
 		rc = check_frames(s);
+	if (rc >= 0)
+		rc = check_whole(s);
 	if (rc >= 0)
 		rc = check_flows(s);
 	if (rc < 0)

@@ -18,6 +18,7 @@ struct kc_sampler {
 	uint64_t windows;               /* of an epoch */
 	int64_t skipped;                /* clips too short */
 	int height, width;              /* of a sample */
+	int batch_height, batch_width;  /* of what a batch holds of it: these, or the frames' */
 };
 
 struct kc_draw {

@@ -255,6 +255,35 @@ static void test_damaged(void)
 	kc_dataset_close(d);
 }
 
+/* A JPEG of another size than the file says it holds. */
+static void test_other_size(void)
+{
+	const struct kc_pack_layout layout = {.width = W, .height = H, .jpeg = true, .quality = 90,
+					      .source = "a test"};
+	const char *path = kc_test_path("other.h5"), *file = kc_test_path("other.jpg");
+	struct kc_pack_writer *w;
+	struct kc_image image = {0};
+	struct kc_pack *p;
+	char *data = NULL;
+	size_t n = 0;
+
+	kc_test_picture(&image, W + 2, H, 1, 0);
+	KC_CHECK_OK(kc_image_write(file, &image, 90));
+	KC_CHECK_OK(kc_file_read(file, 1 << 20, &data, &n));
+	if (KC_CHECK_OK(kc_pack_create(path, &layout, &w))) {
+		KC_CHECK_OK(kc_pack_add_clip(w, "a", 1));
+		KC_CHECK_OK(kc_pack_add_frame(w, 0, data, n));
+		KC_CHECK_OK(kc_pack_commit(w));
+	}
+	if (KC_CHECK_OK(kc_pack_open(path, &p))) {
+		KC_CHECK_ERR(kc_pack_read(p, 0, 0, &image), KC_ESHAPE,
+			     "other.h5: clip a, frame 0: 42 x 30, the file says 40 x 30");
+		kc_pack_close(p);
+	}
+	free(data);
+	kc_image_release(&image);
+}
+
 const struct kc_test kc_tests_pack[] = {
 	{"raw frames come back exactly", test_raw},
 	{"JPEG frames come back nearly", test_jpeg},
@@ -265,5 +294,6 @@ const struct kc_test kc_tests_pack[] = {
 	{"a pack file is complete or not there", test_atomic},
 	{"the number of threads changes no byte", test_same_bytes},
 	{"damaged pack files are refused", test_damaged},
+	{"a frame of another size is refused", test_other_size},
 	{0}
 };
