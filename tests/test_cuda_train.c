@@ -86,40 +86,54 @@ static void step(struct pair *p, int iter, double rate, const struct kc_batch *b
 
 static void check_near(const char *what, double got, double want, double allowed)
 {
-	if (!(fabs(got - want) <= allowed * fabs(want)))
-		kc_test_fail(__FILE__, __LINE__, "%s: %.7g, expected %.7g", what, got, want);
+	if (!(fabs(got - want) <= allowed))
+		kc_test_fail(__FILE__, __LINE__, "%s: %.7g, expected %.7g within %.2g", what, got,
+			     want, allowed);
 }
 
-static void check_losses(const struct pair *p, double allowed)
+/* Gradients become small as a difference of large parts, which rounding leaves as they are: their
+ * norm may be off by a share of the largest so far. */
+static void check_losses(const struct pair *p, double allowed, double *norm)
 {
 	const struct kc_training *got = &p->got.training, *want = &p->want.training;
 
 	KC_CHECK(got->finite && got->n_terms == want->n_terms);
 	for (int i = 0; i < want->n_terms; i++)
-		check_near(want->terms[i].name, got->terms[i].last, want->terms[i].last, allowed);
-	check_near("norm of the gradient", got->grad_norm, want->grad_norm, allowed);
+		check_near(want->terms[i].name, got->terms[i].last, want->terms[i].last,
+			   allowed * fabs(want->terms[i].last));
+	*norm = fmax(*norm, want->grad_norm);
+	check_near("norm of the gradient", got->grad_norm, want->grad_norm, allowed * *norm);
 }
 
-/* Relative distance of all parameters. */
-static void check_parameters(struct kc_params *got, struct kc_params *want, double allowed)
+/* Lengths of a - b over what is trained, and over the rest: running statistics. */
+static void distances(const struct kc_params *a, const struct kc_params *b, double d[2])
 {
-	double d = 0, s = 0;
+	d[0] = d[1] = 0;
+	for (size_t i = 0; i < b->count; i++)
+		d[i >= b->trainable] += pow(kc_params_at(a, a->master, i) -
+					    kc_params_at(b, b->master, i), 2);
+	for (int k = 0; k < 2; k++)
+		d[k] = sqrt(d[k]);
+}
+
+/* How far they are from where they should be, as a share of the way from the first ones. */
+static void check_parameters(struct kc_params *got, const struct kc_params *want,
+			     const struct kc_params *first, double allowed)
+{
+	double off[2], moved[2];
 
 	KC_CHECK_OK(kc_params_to_host(got));
-	for (size_t i = 0; i < want->count; i++) {
-		double x = kc_params_at(got, got->master, i);
-		double y = kc_params_at(want, want->master, i);
-
-		d += (x - y) * (x - y);
-		s += y * y;
-	}
-	if (!(sqrt(d / s) <= allowed))
-		kc_test_fail(__FILE__, __LINE__, "parameters differ by %.3g", sqrt(d / s));
+	distances(got, want, off);
+	distances(first, want, moved);
+	KC_CHECK(moved[0] > 0);
+	check_near("the way of the parameters", off[0] / moved[0], 0, allowed);
+	check_near("statistics", off[1], 0, 1e-6 * moved[1]);
 }
 
 static void check_training(const char *const *set, double rate, double losses, double parameters)
 {
 	struct pair p;
+	double norm = 0;
 
 	if (pair_open(&p, set)) {
 		const struct kc_batch *batch = NULL;
@@ -128,11 +142,12 @@ static void check_training(const char *const *set, double rate, double losses, d
 			if (!batch && !KC_CHECK_OK(kc_loader_get(p.run.loader, &batch)))
 				break;
 			step(&p, i, rate, batch);
-			check_losses(&p, losses);
+			check_losses(&p, losses, &norm);
 		}
 		for (int k = 0; k < p.got.training.n_trainees; k++)
 			check_parameters(p.got.training.trainee[k].params,
-					 p.want.training.trainee[k].params, parameters);
+					 p.want.training.trainee[k].params,
+					 p.run.training.trainee[k].params, parameters);
 		kc_loader_release(p.run.loader, batch);
 	}
 	pair_close(&p);
@@ -155,6 +170,7 @@ static void check_failed_step(const char *const *set)
 	struct kc_training *t;
 	struct once once = {0};
 	struct pair p;
+	double off[2];
 
 	args.own = &once;
 	if (pair_open(&p, set) && KC_CHECK_OK(kc_loader_get(p.run.loader, &once.batch))) {
@@ -162,7 +178,9 @@ static void check_failed_step(const char *const *set)
 		KC_CHECK(t->model.n_updates > 0 && t->statistics);
 		KC_CHECK_ERR(kc_training_step(t, &args), KC_EIO, "no second batch");
 		KC_CHECK(!t->torn);
-		check_parameters(t->params, p.run.training.params, 0);
+		KC_CHECK_OK(kc_params_to_host(t->params));
+		distances(t->params, p.run.training.params, off);
+		KC_CHECK(off[0] == 0 && off[1] == 0);
 		kc_loader_release(p.run.loader, once.batch);
 	}
 	pair_close(&p);
@@ -172,31 +190,36 @@ static void check_failed_step(const char *const *set)
 
 static void test_tcvc(void)
 {
-	check_training(SET("precision=float32", "datasets.train.keyframe_interval=2"), 1e-3, 1e-5,
-		       1e-6);
-	/* Results of convolutions are rounded to bf16 before their bias is added, too: the
-	 * processor's bf16 is as far from the reference (the norm of the third step 1.3 %). */
-	check_training(SET("precision=bf16"), 1e-3, 4e-2, 1e-3);
+	check_training(SET("precision=float32", "datasets.train.keyframe_interval=2"), 1e-3, 1e-6,
+		       1e-5);
+	/* The reference device rounds to bf16 once behind bias and activation, the emulated
+	 * cuDNN, which compiles nothing, behind each of them: 0.4 % of the losses, and where
+	 * gradients change sign Adam makes a whole step of it. */
+	check_training(SET("precision=bf16"), 1e-3, 1e-2, 1e-1);
 }
 
 /*
  * At small rates: parameters whose true gradient is 0 go the way that rounding points, with Adam
- * a whole step of it, and the next losses follow.  (One norm of idc is 1.6 % away from that of the
- * reference, and 0.0004 % from that of the processor's kernels.)
+ * a whole step of it, and the next losses follow.
+ *
+ * idc with a seed for which no value is beside the kink of its ReLU.  These networks are so
+ * small that one ReLU more or less is 0.1 to 2 % of the gradient: with seed 0 the emulated device
+ * and the processor's kernels are 1.6 % from float64 in the second step, with seed 2 the
+ * float32 reference is 0.3 to 1 % from it and these are not.  With seed 3 all are within 1.1e-4.
  */
 static void test_recipes(void)
 {
 	check_training(SET("precision=float32", "model=idc", "network_G.which_model_G=siggraph17",
-			   "datasets.train.batch_size=2"), 1e-7, 3e-2, 1e-5);
+			   "datasets.train.batch_size=2", "manual_seed=3"), 1e-7, 2e-4, 1e-2);
 	check_training(SET("precision=float32", "model=cic", "network_G.which_model_G=eccv16",
-			   "network_G.init=random", "train.rebalance=false"), 1e-7, 1e-3, 1e-5);
+			   "network_G.init=random", "train.rebalance=false"), 1e-7, 2e-4, 1e-2);
 }
 
 static void test_accumulation(void)
 {
 	check_training(SET("precision=float32", "model=cic", "network_G.which_model_G=eccv16",
 			   "network_G.init=random", "train.rebalance=false", "train.accumulate=2"),
-		       1e-7, 1e-3, 1e-5);
+		       1e-7, 2e-4, 1e-2);
 	check_failed_step(SET("model=cic", "network_G.which_model_G=eccv16",
 			      "network_G.init=random", "train.rebalance=false",
 			      "train.accumulate=2"));
@@ -205,8 +228,8 @@ static void test_accumulation(void)
 static void test_adversaries(void)
 {
 	check_training(SET("precision=float32", "gan.type=wgangp", "gan.d_steps=2",
-			   "network_D.which_model_D=patchgan", "network_D.width=0.125"), 1e-7, 1e-3,
-		       1e-5);
+			   "network_D.which_model_D=patchgan", "network_D.width=0.125"), 1e-7, 1e-5,
+		       5e-2);
 }
 
 const struct kc_test kc_tests_cuda_train[] = {
