@@ -196,6 +196,8 @@ check: lint cuda-gate
 	sh tests/h5py.sh
 	sh tests/torch.sh
 	sh tests/gan.sh
+	$(MAKE) emulated
+	sh tests/gpu_check.sh $(BUILD)/emulated/bin
 	$(if $(HAVE_CUDA),$(MAKE) cudnn-check)
 
 install: all
