@@ -4,6 +4,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#if CUDNN_VERSION < 90000
+#error "cuDNN 9 or later is needed"
+#endif
+
 enum { MAX_TENSORS = 12, MAX_OPS = 4, MAX_HELPERS = 8, MAX_CONFIGS = 128 };
 
 typedef cudnnBackendDescriptor_t desc_t;
@@ -123,6 +127,16 @@ int kc_cudnn_open(struct kc_cudnn **out, void *stream)
 	return 0;
 }
 
+#if CUDNN_VERSION >= 90800
+/* Where there is no handle to ask. */
+static void set_properties(cudnnStatus_t *s, desc_t d, cudnnBackendAttributeName_t name,
+			   const struct kc_cudnn *c)
+{
+	if (c->properties)
+		set_desc(s, d, name, c->properties);
+}
+#define SET_PROPERTIES(s, d, of, c) set_properties((s), (d), CUDNN_ATTR_##of##_DEVICEPROP, (c))
+
 int kc_cudnn_open_described(struct kc_cudnn **out, const char *properties)
 {
 	struct kc_cudnn *c = kc_calloc(1, sizeof *c);
@@ -143,6 +157,16 @@ int kc_cudnn_open_described(struct kc_cudnn **out, const char *properties)
 	*out = c;
 	return 0;
 }
+
+#else
+#define SET_PROPERTIES(s, d, of, c) (void)0
+
+int kc_cudnn_open_described(struct kc_cudnn **out, const char *properties)
+{
+	(void)out, (void)properties;
+	return KC_FAIL(KC_ENOSUP, "cudnn: devices can be described from 9.8 on");
+}
+#endif
 
 void kc_cudnn_close(struct kc_cudnn *c)
 {
@@ -409,8 +433,7 @@ int kc_cudnn_graph_configs(struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
 	set_desc(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_OPERATION_GRAPH, g->graph);
 	set(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_MODE, CUDNN_TYPE_HEUR_MODE, 1,
 	    &modes[mode]);
-	if (g->lib->properties)
-		set_desc(&s, heuristic, CUDNN_ATTR_ENGINEHEUR_DEVICEPROP, g->lib->properties);
+	SET_PROPERTIES(&s, heuristic, ENGINEHEUR, g->lib);
 	finalize(&s, heuristic);
 	for (int i = 0; i < most && s == CUDNN_STATUS_SUCCESS; i++)
 		s = create(&config[i], CUDNN_BACKEND_ENGINECFG_DESCRIPTOR);
@@ -432,13 +455,10 @@ int kc_cudnn_graph_configs(struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
 
 static void make_engine(cudnnStatus_t *s, struct kc_cudnn_plan *p, int64_t index)
 {
-	desc_t properties = p->graph->lib->properties;
-
 	*s = create(&p->engine, CUDNN_BACKEND_ENGINE_DESCRIPTOR);
 	set_desc(s, p->engine, CUDNN_ATTR_ENGINE_OPERATION_GRAPH, p->graph->graph);
 	set_ints(s, p->engine, CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 1, &index);
-	if (properties)
-		set_desc(s, p->engine, CUDNN_ATTR_ENGINE_DEVICEPROP, properties);
+	SET_PROPERTIES(s, p->engine, ENGINE, p->graph->lib);
 	finalize(s, p->engine);
 }
 
@@ -475,8 +495,7 @@ static void make_plan(cudnnStatus_t *s, struct kc_cudnn_plan *p)
 	if (lib->handle)
 		set(s, p->plan, CUDNN_ATTR_EXECUTION_PLAN_HANDLE, CUDNN_TYPE_HANDLE, 1,
 		    &lib->handle);
-	else
-		set_desc(s, p->plan, CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, lib->properties);
+	SET_PROPERTIES(s, p->plan, EXECUTION_PLAN, lib);
 	finalize(s, p->plan);
 	if (*s == CUDNN_STATUS_SUCCESS)
 		get(p->plan, CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, CUDNN_TYPE_INT64, 1,
