@@ -14,7 +14,9 @@ struct kc_device_choice {
 	int threads;                    /* of the CPU; 0: as many as the process may use */
 	bool tf32;                      /* CUDA: float32 products may round factors to TF32 */
 	bool no_record;                 /* CUDA: enqueue every step of every run anew */
-	bool no_autotune;               /* CUDA: take the library's first guess, time nothing */
+	/* CUDA: take the library's first guess, try and time nothing.  Timing takes up to 40 s of a
+	 * process; what it did not come to is timed by the next (layers/cuda/cudnn_cache.h). */
+	bool no_autotune;
 };
 
 /* The CPU's threads are set up in any case: data are prepared there. */

@@ -7,6 +7,7 @@
 #include "core/param.h"
 #include "core/plan.h"
 #include "core/random.h"
+#include "layers/cuda/cuda.h"
 #include "layers/cuda/cudnn_cache.h"
 #include "layers/devices.h"
 #include "layers/layers.h"
@@ -25,6 +26,7 @@ struct form {
 	const char *name;
 	int nd, in, out, k, stride, pad, dilation, groups, size;
 	bool transposed, bias, repeated;        /* repeated: the gradient is the same everywhere */
+	bool sliced;                            /* x and y are channels of something larger */
 	enum kc_act act;
 };
 
@@ -43,6 +45,7 @@ static const struct form forms[] = {
 	 .act = KC_LEAKY},
 	{"1-D", 1, 3, 8, 3, 2, 1, 1, 1, 9, .bias = true, .act = KC_RELU},
 	{"row-major gradient", 2, 8, 5, 3, 1, 1, 1, 1, 6, .repeated = true},
+	{"slices", 2, 3, 2, 3, 1, 1, 1, 1, 6, .bias = true, .sliced = true},
 };
 
 struct trial {
@@ -64,21 +67,25 @@ static struct kc_tensor *build(struct trial *t, const struct form *f)
 	struct kc_conv_attr a = {.nd = f->nd, .groups = f->groups};
 	int64_t xd[5] = {2, f->transposed ? f->out : f->in, f->size, f->size + 1, f->size};
 	int64_t wd[5] = {f->out, f->in / f->groups, f->k, f->k, f->k};
-	int64_t bd = f->transposed ? f->in : f->out;
-	struct kc_tensor *w, *b = NULL, *y;
+	int64_t bd = f->transposed ? f->in : f->out, channels = xd[1];
+	struct kc_tensor *w, *b = NULL, *x, *y;
 
+	if (f->sliced)
+		xd[1] += 20;
 	for (int i = 0; i < f->nd; i++) {
 		a.stride[i] = f->stride;
 		a.pad[i] = f->pad;
 		a.dilation[i] = f->dilation;
 	}
 	t->x = kc_input(t->g, "x", kc_type_of(KC_REAL, f->nd + 2, xd));
+	x = f->sliced ? kc_slice(t->g, t->x, 1, 1, channels, 1) : t->x;
 	w = kc_param_value(t->g, parameter(t, "w", f->nd + 2, wd));
 	if (f->bias)
 		b = kc_param_value(t->g, parameter(t, "b", 1, &bd));
-	y = f->transposed ? kc_deconv_op(t->g, t->x, w, b, &a, NULL) :
-			    kc_conv_op(t->g, t->x, w, b, &a);
-	return kc_activate(t->g, y, f->act, 0.2);
+	y = f->transposed ? kc_deconv_op(t->g, x, w, b, &a, NULL) :
+			    kc_conv_op(t->g, x, w, b, &a);
+	y = kc_activate(t->g, y, f->act, 0.2);
+	return f->sliced ? KC_CONCAT(t->g, 1, y, kc_square(t->g, t->x)) : y;
 }
 
 static int open_trial(struct trial *t, const struct form *f)
@@ -255,6 +262,61 @@ static void test_autotune(void)
 	free(before);
 }
 
+/* Timing stops when its time is up; what is guessed then is tried, not kept. */
+static void test_budget(void)
+{
+	const char *folder = kc_test_dir(), *path = kc_test_path("kinemacolor/cudnn.txt");
+	char *before = getenv("XDG_CACHE_HOME") ? kc_strdup(getenv("XDG_CACHE_HOME")) : NULL;
+	struct kc_device device;
+	struct kc_cuda *cuda;
+	char *first = NULL, *second = NULL;
+	size_t n = 0, m = 0;
+	long untried = 0;
+
+	if (KC_CHECK_OK(kc_emulator_open(&device))) {
+		emu_cudnn.runs = 0;
+		one_form(&forms[0], &device, false, false);
+		untried = emu_cudnn.runs;
+		kc_device_release(&device);
+	}
+	setenv("XDG_CACHE_HOME", folder, 1);
+	if (KC_CHECK_OK(kc_emulator_open_as(&device, &(struct kc_device_choice){0}))) {
+		cuda = kc_cuda_of(&device);
+		one_form(&forms[1], &device, false, false);
+		KC_CHECK(cuda->budget.timing > 0 && cuda->budget.timing < 1e3);
+		KC_CHECK_OK(kc_file_read(path, 1 << 20, &first, &n));
+		cuda->budget.timing = 0;
+		emu_cudnn.runs = 0;
+		one_form(&forms[0], &device, false, false);
+		KC_CHECK(untried && emu_cudnn.runs == untried + 3);     /* a trial of each pass */
+		KC_CHECK_OK(kc_file_read(path, 1 << 20, &second, &m));
+		KC_CHECK(n && n == m && !memcmp(first, second, n));
+		kc_device_release(&device);
+	}
+	free(first);
+	free(second);
+	if (before)
+		setenv("XDG_CACHE_HOME", before, 1);
+	else
+		unsetenv("XDG_CACHE_HOME");
+	free(before);
+}
+
+/* The best guess takes the graph and fails when it runs. */
+static void test_broken(void)
+{
+	struct kc_device device;
+
+	emu_cudnn_broken = 1;
+	memset(&emu_cudnn, 0, sizeof emu_cudnn);
+	if (KC_CHECK_OK(kc_emulator_open_as(&device, &(struct kc_device_choice){0}))) {
+		one_form(&forms[1], &device, true, true);
+		KC_CHECK(emu_cudnn.engine[1] > 0 && emu_cudnn.engine[2] > 0);
+		kc_device_release(&device);
+	}
+	emu_cudnn_broken = -1;
+}
+
 /* ---- matrix products ---- */
 
 static void one_product(struct kc_device *device, bool batched, bool turn_a, bool turn_b, bool low)
@@ -375,6 +437,8 @@ static void test_damage(void)
 const struct kc_test kc_tests_cuda_conv[] = {
 	{"convolutions in every form that needs no compiling", test_forms},
 	{"timed choices: every form, kept and found again", test_autotune},
+	{"timed choices: no longer than they may take", test_budget},
+	{"an engine that fails when it runs is not taken", test_broken},
 	{"matrix products, transposed and batched", test_products},
 	{"choices are kept per version, device and signature", test_cache},
 	{"damaged lines of the file are left out", test_damage},

@@ -181,23 +181,32 @@ static int compare(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* The median of some runs behind one that warms up. */
+/* The median of some runs behind one that warms up; of one where it is not the fastest anyway. */
 static int measure(const struct kc_call *call, cudaEvent_t begin, cudaEvent_t end, double *seconds)
 {
 	cudaStream_t stream = kc_cuda_stream(call);
 	float ms[TIMED];
+	int n = TIMED;
 
 	KC_TRY(run(call));
-	for (int i = 0; i < TIMED; i++) {
+	for (int i = 0; i < n; i++) {
 		KC_TRY(kc_cuda_check(cudaEventRecord(begin, stream), "timing"));
 		KC_TRY(run(call));
 		KC_TRY(kc_cuda_check(cudaEventRecord(end, stream), "timing"));
 		KC_TRY(kc_cuda_check(cudaEventSynchronize(end), "timing"));
 		KC_TRY(kc_cuda_check(cudaEventElapsedTime(&ms[i], begin, end), "timing"));
+		if (*seconds > 0 && ms[0] * 1e-3 > 1.5 * *seconds)
+			n = 1;
 	}
-	qsort(ms, TIMED, sizeof *ms, compare);
-	*seconds = ms[TIMED / 2] * 1e-3;
+	qsort(ms, (size_t)n, sizeof *ms, compare);
+	*seconds = ms[n / 2] * 1e-3;
 	return 0;
+}
+
+static int try_run(const struct kc_call *call)
+{
+	KC_TRY(run(call));
+	return kc_cuda_check(cudaStreamSynchronize(kc_cuda_stream(call)), "trial");
 }
 
 static int with_events(const struct kc_call *call, double *seconds)
@@ -215,12 +224,15 @@ static int with_events(const struct kc_call *call, double *seconds)
 	return rc;
 }
 
-/* Where parts of one piece of memory begin. */
+/* Where parts of one piece of memory begin, with what lies between their elements. */
 static size_t part(size_t *bytes, const struct kc_buf *b)
 {
 	size_t at = *bytes;
+	int64_t last = 0;
 
-	*bytes += round_up((size_t)kc_numel(&b->type) * sizeof(float));
+	for (int i = 0; i < b->type.ndim; i++)
+		last += (b->type.dim[i] - 1) * b->stride[i];
+	*bytes += round_up((size_t)KC_MAX(last + 1, kc_numel(&b->type)) * sizeof(float));
 	return at;
 }
 
@@ -253,7 +265,7 @@ static int time_candidate(void *own, const struct kc_cudnn_conv *sig,
 	out.data = memory + at[3];
 	rc = kc_cuda_check(cudaMemsetAsync(memory, 0, bytes, kc_cuda_stream(&call)), "timing");
 	if (!rc)
-		rc = with_events(&call, seconds);
+		rc = seconds ? with_events(&call, seconds) : try_run(&call);
 	kc_device_free(info->device, memory);
 	return rc;
 }
@@ -326,9 +338,10 @@ static void release(void *prepared)
 static int prepare(struct kc_step_info *info)
 {
 	struct kc_cuda *cuda = kc_cuda_of(info->device);
-	const struct kc_cudnn_timer timer = {.time = time_candidate, .own = info};
 	/* What is the fastest differs from time to time, and with it the bits. */
 	bool timed = cuda->autotune && !info->deterministic;
+	const struct kc_cudnn_timer timer = {.time = time_candidate, .own = info,
+					     .budget = timed ? &cuda->budget : NULL};
 	struct conv *c = kc_calloc(1, sizeof *c);
 	int rc;
 
@@ -336,8 +349,11 @@ static int prepare(struct kc_step_info *info)
 		return KC_ENOMEM;
 	kc_cudnn_conv_of(&c->sig, info, cuda->tf32);
 	look(c, info);
-	rc = kc_cudnn_conv_choose(cuda->cudnn, &c->sig, timed ? cuda->cudnn_cache : NULL,
-				  timed ? &timer : NULL, &c->choice, &c->plan);
+	rc = kc_cuda_use_cudnn(cuda);
+	if (!rc)
+		rc = kc_cudnn_conv_choose(cuda->cudnn, &c->sig,
+					  timed ? cuda->timed : cuda->guessed,
+					  cuda->autotune ? &timer : NULL, &c->choice, &c->plan);
 	if (!rc) {
 		lay_out(c);
 		rc = add_packs(info, c);

@@ -27,12 +27,12 @@
 #define KC_LAYERS_CUDA_CUDA_H
 
 #include "core/device.h"
+#include "layers/cuda/cudnn_conv.h"
 #include "layers/layers.h"
 #include "layers/ops.h"
 
 #include <cuda_runtime_api.h>
 
-struct kc_cudnn;
 struct kc_cublas;
 
 struct kc_cuda {
@@ -44,9 +44,10 @@ struct kc_cuda {
 	cudaStream_t sends;             /* of what travels to the device beside them */
 	bool tf32;                      /* float32 products may round their factors to TF32 */
 	bool autotune;                  /* time the library's candidates when a plan is built */
-	struct kc_cudnn *cudnn;         /* opened with the device */
-	struct kc_cudnn_cache *cudnn_cache;     /* timed choices of engines; or NULL */
+	struct kc_cudnn *cudnn;         /* opened when they are first used */
 	struct kc_cublas *cublas;
+	struct kc_cudnn_cache *timed, *guessed; /* choices of engines; or NULL */
+	struct kc_cudnn_budget budget;  /* for timed ones */
 	size_t allocated;               /* bytes asked for so far */
 	/* Of training over several devices (layers/cuda/ranks.c); NULL alone. */
 	struct kc_ranks *ranks;
@@ -62,8 +63,10 @@ int kc_cuda_open(struct kc_device *, int index, const struct kc_device_choice *)
 /* One line per device, or why there is none; the caller frees it. */
 char *kc_cuda_list(void);
 
-/* cuDNN and cuBLAS (layers/cuda/libraries.c); the emulator has its own in their place. */
-int kc_cuda_libraries_open(struct kc_cuda *);
+/* cuDNN and cuBLAS (layers/cuda/libraries.c); the emulator has its own in their place.  Opening
+ * costs memory of the device and time, so it is done by the first plan that needs them. */
+int kc_cuda_use_cudnn(struct kc_cuda *);
+int kc_cuda_use_cublas(struct kc_cuda *);
 void kc_cuda_libraries_close(struct kc_cuda *);
 extern const struct kc_kernel *const kc_cuda_library_rows[];
 

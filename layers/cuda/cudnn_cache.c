@@ -165,9 +165,12 @@ static int load(struct kc_cudnn_cache *c)
 	struct kc_cudnn_choice choice;
 	char *data, *p;
 	size_t size, where;
-	int rc = kc_file_read(c->path, LIMIT, &data, &size);
+	int rc;
 
 	c->skipped = 0;
+	if (!c->path)
+		return 0;
+	rc = kc_file_read(c->path, LIMIT, &data, &size);
 	if (rc < 0)
 		return rc == KC_ENOENT ? 0 : rc;
 	for (p = data; rc >= 0 && p < data + size;) {
@@ -219,9 +222,9 @@ int kc_cudnn_cache_open(struct kc_cudnn_cache **out, const char *path, const cha
 
 	if (!c)
 		return KC_ENOMEM;
-	c->path = kc_strdup(path);
+	c->path = path ? kc_strdup(path) : NULL;
 	c->device = kc_strdup(device);
-	if (c->path && c->device)
+	if ((c->path || !path) && c->device)
 		rc = load(c);
 	if (rc < 0) {
 		kc_cudnn_cache_free(c);
@@ -266,9 +269,9 @@ int kc_cudnn_cache_add(struct kc_cudnn_cache *c, const char *key,
 	int n = write_where(c, key, where);
 
 	if (n >= LINE)
-		return KC_FAIL(KC_EINVAL, "%s: the key is too long", c->path);
+		return KC_FAIL(KC_EINVAL, "choices of engines: the key is too long");
 	KC_TRY(load(c));
 	write_line(c, key, choice, text);
 	KC_TRY(put(c, text, strlen(text), (size_t)n));
-	return save(c);
+	return c->path ? save(c) : 0;
 }

@@ -10,8 +10,8 @@
 struct kc_cudnn_cache;
 
 /*
- * device: "NVIDIA H200".  A missing file is an empty one; lines that are damaged are skipped and
- * counted, those of other versions and devices are kept.
+ * device: "NVIDIA H200".  path NULL: kept in memory alone.  A missing file is an empty one; lines
+ * that are damaged are skipped and counted, those of other versions and devices are kept.
  */
 int kc_cudnn_cache_open(struct kc_cudnn_cache **, const char *path, const char *device);
 void kc_cudnn_cache_free(struct kc_cudnn_cache *);

@@ -401,6 +401,7 @@ static void time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 		if (kc_cudnn_conv_plan(&plan, lib, c, &all[i]) < 0)
 			continue;
 		all[i].workspace = (int64_t)kc_cudnn_plan_workspace(plan);
+		all[i].seconds = *best_plan ? best->seconds : 0;
 		if (timer->time(timer->own, c, &all[i], plan, &all[i].seconds) == 0 &&
 		    (!*best_plan || cost(&all[i]) < cost(best))) {
 			kc_cudnn_plan_free(*best_plan);
@@ -414,37 +415,71 @@ static void time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 
 /* Compiles nothing where it cannot pay. */
 static void choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
-			   const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *all, int n,
-			   struct kc_cudnn_choice *best, struct kc_cudnn_plan **plan)
+			   const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *best,
+			   struct kc_cudnn_plan **plan)
 {
+	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
+	double start = kc_now(), compiled = 0;
+	int n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_MANY, all);
+
 	time_all(lib, c, timer, all, n, best, plan);
-	if (!*plan || best->seconds <= COMPILING)
-		return;
-	n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_COMPILED, all);
-	time_all(lib, c, timer, all, n, best, plan);
+	if (*plan && best->seconds > COMPILING && timer->budget->compiling > 0) {
+		double before = kc_now();
+
+		n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_COMPILED, all);
+		time_all(lib, c, timer, all, n, best, plan);
+		compiled = kc_now() - before;
+	}
+	timer->budget->compiling -= compiled;
+	timer->budget->timing -= kc_now() - start;
+}
+
+/* An engine may take a graph and still fail when it runs. */
+static int take_first(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+		      const struct kc_cudnn_timer *timer, enum kc_cudnn_effort effort,
+		      struct kc_cudnn_choice *choice, struct kc_cudnn_plan **plan)
+{
+	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
+	int n = kc_cudnn_conv_candidates(lib, c, effort, all), rc = KC_ENOSUP;
+
+	for (int i = 0; i < n; i++) {
+		rc = kc_cudnn_conv_plan(plan, lib, c, &all[i]);
+		if (rc < 0)
+			continue;
+		*choice = all[i];
+		rc = timer ? timer->time(timer->own, c, &all[i], *plan, NULL) : 0;
+		if (rc == 0 || rc == KC_ENOMEM)
+			return 0;
+		kc_cudnn_plan_free(*plan);
+		*plan = NULL;
+	}
+	return n ? rc : KC_FAIL(KC_ENOSUP, "cudnn: there is no engine");
 }
 
 int kc_cudnn_conv_choose(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 			 struct kc_cudnn_cache *cache, const struct kc_cudnn_timer *timer,
 			 struct kc_cudnn_choice *choice, struct kc_cudnn_plan **plan)
 {
-	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
+	bool timed = timer && timer->budget && timer->budget->timing > 0;
 	char key[KC_CUDNN_KEY];
-	int n;
+	int rc = 0;
 
 	kc_cudnn_conv_key(c, key);
 	if (cache && kc_cudnn_cache_find(cache, key, choice) &&
 	    kc_cudnn_conv_plan(plan, lib, c, choice) == 0)
 		return 0;
-	n = kc_cudnn_conv_candidates(lib, c, timer ? KC_CUDNN_MANY : KC_CUDNN_FIRST, all);
-	if (!n)
-		return KC_FAIL(KC_ENOSUP, "cudnn: no engine for %s", key);
 	*plan = NULL;
-	*choice = all[0];
-	if (timer)
-		choose_by_time(lib, c, timer, all, n, choice, plan);
-	/* Where it cannot be kept, the next run times it again. */
-	if (cache && *plan)
+	if (timed)
+		choose_by_time(lib, c, timer, choice, plan);
+	timed = *plan != NULL;
+	if (!timed)
+		rc = take_first(lib, c, timer, KC_CUDNN_FIRST, choice, plan);
+	if (rc < 0)
+		rc = take_first(lib, c, timer, KC_CUDNN_MANY, choice, plan);
+	if (rc < 0)
+		return kc_cause(rc, "%s", key);
+	/* Where it cannot be kept, the next run looks again. */
+	if (cache && timer && (timed || !timer->budget))
 		(void)kc_cudnn_cache_add(cache, key, choice);
-	return *plan ? 0 : kc_cudnn_conv_plan(plan, lib, c, choice);
+	return 0;
 }

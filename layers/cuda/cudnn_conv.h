@@ -83,19 +83,28 @@ enum { KC_CUDNN_TRIES = 8, KC_CUDNN_CANDIDATES = KC_FORMS * KC_CUDNN_TRIES };
 int kc_cudnn_conv_candidates(struct kc_cudnn *, const struct kc_cudnn_conv *,
 			     enum kc_cudnn_effort, struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES]);
 
-/* Seconds of one run of the candidate; what goes with its form (bias kernel, widening) counts. */
+/* Seconds that choosing may still take, in all; of these, for what is compiled at run time. */
+struct kc_cudnn_budget { double timing, compiling; };
+
 struct kc_cudnn_timer {
+	/*
+	 * Seconds of one run of the candidate; what goes with its form (bias kernel, widening)
+	 * counts.  *seconds: those of the fastest so far, or 0: one that is clearly slower need
+	 * not be timed well.  seconds NULL: only runs it.  KC_ENOMEM: no memory to try.
+	 */
 	int (*time)(void *own, const struct kc_cudnn_conv *, const struct kc_cudnn_choice *,
 		    struct kc_cudnn_plan *, double *seconds);
 	void *own;
+	struct kc_cudnn_budget *budget; /* NULL: the best guess that runs */
 };
 
 struct kc_cudnn_cache;
 
 /*
- * The choice of the cache if it has one that can be built; else the fastest by the timer, which
- * the cache then keeps; else the best guess.  cache and timer may be NULL.  KC_ENOSUP when
- * nothing can be run.
+ * The choice of the cache if it has one that can be built; else the fastest by the timer while its
+ * budget lasts, or the best guess that runs, which the cache then keeps; without a timer the best
+ * guess.  cache and timer may be NULL.  A guess that stands for a timed choice is not kept.
+ * KC_ENOSUP when nothing can be run.
  */
 int kc_cudnn_conv_choose(struct kc_cudnn *, const struct kc_cudnn_conv *, struct kc_cudnn_cache *,
 			 const struct kc_cudnn_timer *, struct kc_cudnn_choice *,

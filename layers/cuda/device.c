@@ -295,9 +295,8 @@ static int open_streams(struct kc_cuda *c)
 	KC_TRY(kc_cuda_check(cudaGetDeviceProperties(&c->properties, c->index), "opening"));
 	KC_TRY(kc_cuda_check(cudaStreamCreateWithFlags(&c->stream, cudaStreamNonBlocking),
 			     "opening"));
-	KC_TRY(kc_cuda_check(cudaStreamCreateWithFlags(&c->sends, cudaStreamNonBlocking),
-			     "opening"));
-	return kc_cuda_libraries_open(c);
+	return kc_cuda_check(cudaStreamCreateWithFlags(&c->sends, cudaStreamNonBlocking),
+			     "opening");
 }
 
 int kc_cuda_open(struct kc_device *d, int index, const struct kc_device_choice *choice)

@@ -40,8 +40,10 @@ static int narrow(const struct kc_pack *pack, const struct kc_buf *src, void *ds
 
 static int prepare(struct kc_step_info *info)
 {
-	struct kc_cublas_product *p = kc_alloc(sizeof *p);
+	struct kc_cublas_product *p;
 
+	KC_TRY(kc_cuda_use_cublas(kc_cuda_of(info->device)));
+	p = kc_alloc(sizeof *p);
 	if (!p)
 		return KC_ENOMEM;
 	*p = product(info);

@@ -18,6 +18,7 @@
 enum { MAX_TENSORS = 12, MAX_DATA = 6, MAX_OPS = 4, WORKSPACE = 192, ENGINES = 3 };
 
 bool emu_cudnn_compiles, emu_cudnn_prefers_fused;
+int emu_cudnn_broken = -1;
 struct emu_cudnn_count emu_cudnn;
 
 struct operation {
@@ -39,7 +40,10 @@ struct kc_cudnn_graph {
 	int n_tensors, n_ops;
 };
 
-struct kc_cudnn_plan { struct kc_cudnn_graph *graph; };
+struct kc_cudnn_plan {
+	struct kc_cudnn_graph *graph;
+	int engine;
+};
 
 /* ---- the library ---- */
 
@@ -161,6 +165,7 @@ int kc_cudnn_plan_build(struct kc_cudnn_plan **out, struct kc_cudnn_graph *g,
 	if (!*out)
 		return KC_ENOMEM;
 	(*out)->graph = g;
+	(*out)->engine = (int)c->engine - 7;
 	g->users++;
 	emu_cudnn.engine[c->engine - 7]++;
 	return 0;
@@ -176,8 +181,7 @@ void kc_cudnn_plan_free(struct kc_cudnn_plan *p)
 
 size_t kc_cudnn_plan_workspace(const struct kc_cudnn_plan *p)
 {
-	(void)p;
-	return WORKSPACE;
+	return p->engine == 2 ? 0 : WORKSPACE;
 }
 
 /* ---- running ---- */
@@ -272,7 +276,7 @@ static void run_job(const void *argument)
 
 	if (g->n_ops == 1 && emu_cudnn_prefers_fused)
 		usleep(500);
-	for (int i = 0; i < WORKSPACE / 4; i++)
+	for (int i = 0; j->workspace && i < WORKSPACE / 4; i++)
 		((float *)j->workspace)[i] = NAN;
 	for (int i = 0; i < g->n_tensors; i++) {
 		const struct kc_cudnn_tensor *t = &g->tensor[i];
@@ -296,9 +300,11 @@ static void run_job(const void *argument)
 int kc_cudnn_plan_run(struct kc_cudnn_plan *p, void *const *data, void *workspace)
 {
 	struct kc_cudnn_graph *g = p->graph;
-	struct job j = {.graph = g, .workspace = workspace};
+	struct job j = {.graph = g, .workspace = p->engine == 2 ? NULL : workspace};
 	int n = 0;
 
+	if (p->engine == emu_cudnn_broken)
+		return KC_FAIL(KC_EBACKEND, "cudnn: execution: engine %d is broken", p->engine);
 	for (int i = 0; i < g->n_tensors; i++) {
 		if (g->tensor[i].inner)
 			continue;

@@ -9,7 +9,11 @@ extern bool emu_cudnn_compiles;
 /* A convolution that nothing is fused with takes half a millisecond more. */
 extern bool emu_cudnn_prefers_fused;
 
-/* Plans built per engine (0: not deterministic, 1: TF32, 2: neither), and runs. */
+/* That engine takes graphs and fails when it runs; -1: none does. */
+extern int emu_cudnn_broken;
+
+/* Plans built per engine (0: not deterministic, 1: TF32, 2: neither, and without workspace), and
+ * runs. */
 struct emu_cudnn_count { int engine[3]; long runs; };
 extern struct emu_cudnn_count emu_cudnn;
 
