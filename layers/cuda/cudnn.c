@@ -1,6 +1,7 @@
 #include "layers/cuda/cudnn.h"
 
 #include <cudnn_graph.h>
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -107,6 +108,22 @@ const char *kc_cudnn_version(void)
 	return text;
 }
 
+/*
+ * cuDNN loads CUDA's compiler by its bare name, as that does with a part of its own, and not every
+ * system lists CUDA's folder.  The plugin knows it, and what is loaded is not looked for.  Without
+ * them the engines that are compiled at run time are missing.
+ */
+static void load_compiler(void)
+{
+	enum { MAJOR = CUDART_VERSION / 1000, MINOR = CUDART_VERSION % 1000 / 10 };
+	char name[40];
+
+	snprintf(name, sizeof name, "libnvrtc-builtins.so.%d.%d", MAJOR, MINOR);
+	(void)dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
+	snprintf(name, sizeof name, "libnvrtc.so.%d", MAJOR);
+	(void)dlopen(name, RTLD_LAZY | RTLD_GLOBAL);
+}
+
 int kc_cudnn_open(struct kc_cudnn **out, void *stream)
 {
 	struct kc_cudnn *c = kc_calloc(1, sizeof *c);
@@ -114,6 +131,7 @@ int kc_cudnn_open(struct kc_cudnn **out, void *stream)
 
 	if (!c)
 		return KC_ENOMEM;
+	load_compiler();
 	s = cudnnCreate(&c->handle);
 	if (s == CUDNN_STATUS_SUCCESS)
 		s = cudnnSetStream(c->handle, (cudaStream_t)stream);
