@@ -39,6 +39,13 @@ struct kc_step_info {
 	int n_pack;
 };
 
+/* Pads of channels (kc_buf.pads): what a row can do with them.  Any row may be handed inputs that
+ * have some, as strides; those that say so are as fast as without. */
+enum {
+	KC_PADS_READ = 1,
+	KC_PADS_WRITE = 2       /* writes zeros into those of its outputs */
+};
+
 struct kc_kernel {
 	const struct kc_op *op;
 	const char *name;
@@ -46,6 +53,10 @@ struct kc_kernel {
 	int (*prepare)(struct kc_step_info *); /* may be NULL; KC_ENOSUP: try the next row */
 	int (*run)(const struct kc_call *);             /* no allocation, no lookup */
 	void (*release)(void *prepared);                /* may be NULL */
+	unsigned pads;                                  /* KC_PADS_ */
+	/* May be NULL.  What it wants the channels of its bf16 images to be a multiple of, pads
+	 * included; 0: nothing. */
+	int64_t (*pitch)(const void *attr);
 };
 
 /* There, a plan has its input slots so many times, and its steps as many sets of pointers. */

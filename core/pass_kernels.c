@@ -1,5 +1,5 @@
 /*
- * Pass 8: gives every step the first kernel row of the device that fits, else the reference
+ * Pass 9: gives every step the first kernel row of the device that fits, else the reference
  * kernel, and inserts the packing steps that kernels ask for.
  */
 #include "core/plan_ir.h"
@@ -23,6 +23,15 @@ static struct kc_step_info describe(const struct kc_plan *p, const struct kc_ste
 				     .deterministic = p->opts.deterministic};
 }
 
+static bool has_pads(const struct kc_step_info *info)
+{
+	bool any = false;
+
+	for (int k = 0; k < info->n_out; k++)
+		any |= info->out[k].pads != 0;
+	return any;
+}
+
 /* NULL: none; *why is the error of the last row that would have fitted, or 0. */
 static const struct kc_kernel *choose(const struct kc_plan *p, const struct kc_step *s,
 				      struct kc_step_info *info, int *why)
@@ -33,7 +42,8 @@ static const struct kc_kernel *choose(const struct kc_plan *p, const struct kc_s
 		struct kc_step_info before = *info;
 		int rc;
 
-		if (k->op != s->op || !k->fits(info))
+		if (k->op != s->op || (has_pads(info) && !(k->pads & KC_PADS_WRITE)) ||
+		    !k->fits(info))
 			continue;
 		rc = k->prepare ? k->prepare(info) : 0;
 		if (rc >= 0)

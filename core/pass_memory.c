@@ -1,5 +1,5 @@
 /*
- * Pass 9: who lies where.  Values of the arena live from the step that writes them to the last
+ * Pass 10: who lies where.  Values of the arena live from the step that writes them to the last
  * that reads them; a step may write over an input that dies there; the rest is placed largest
  * first at the lowest free offset.
  */
@@ -41,7 +41,8 @@ static bool may_overwrite(const struct kc_plan *p, int i, int u, int v)
 	if (root->home != KC_HOME_ARENA || root->last != i || root->bytes != y->bytes ||
 	    x->buf.type.dtype != y->buf.type.dtype || !kc_same_dims(&x->buf.type, &y->buf.type))
 		return false;
-	return !memcmp(x->buf.stride, y->buf.stride, sizeof x->buf.stride);
+	return x->buf.pads == y->buf.pads &&
+	       !memcmp(x->buf.stride, y->buf.stride, sizeof x->buf.stride);
 }
 
 /* No other input of the step may lie in the memory of u. */

@@ -135,6 +135,7 @@ int kc_pass_precision(struct kc_plan *);
 int kc_pass_layout(struct kc_plan *);
 int kc_pass_fuse(struct kc_plan *);
 int kc_pass_join(struct kc_plan *);
+int kc_pass_pitch(struct kc_plan *);
 int kc_pass_schedule(struct kc_plan *);
 int kc_pass_again(struct kc_plan *);
 int kc_pass_kernels(struct kc_plan *);          /* chooses kernels, inserts packing steps */

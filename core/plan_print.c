@@ -79,8 +79,9 @@ void kc_plan_print(const struct kc_plan *p, FILE *f)
 
 		fprintf(f, "%5d %-16s %-28s %-14s", i, s->op->name, step_path(s), kernel_name(s));
 		if (y)
-			fprintf(f, " %-18s %-7s %s", kc_dims_text(&y->buf.type, dims),
+			fprintf(f, " %-18s %-7s %s%s", kc_dims_text(&y->buf.type, dims),
 				kc_dtype_name((enum kc_dtype)y->buf.type.dtype),
+				y->buf.pads ? "padded " : "",
 				y->home == KC_HOME_ARENA ? "" : "in place");
 		if (y && y->home == KC_HOME_ARENA)
 			fprintf(f, "@%.1fMB", (double)y->offset / 1e6);

@@ -87,3 +87,12 @@ struct kc_buf kc_buf_of(void *data, const struct kc_type *t, enum kc_layout layo
 	kc_strides(t, layout, b.stride);
 	return b;
 }
+
+struct kc_buf kc_with_pads(const struct kc_buf *b)
+{
+	struct kc_buf all = *b;
+
+	all.type.dim[1] += b->pads;
+	all.pads = 0;
+	return all;
+}

@@ -37,6 +37,8 @@ struct kc_buf {
 	void *data;
 	struct kc_type type;
 	int64_t stride[KC_MAX_DIM];     /* in elements */
+	int64_t pads;                   /* zeros behind the channels of every pixel, which nobody
+					 * sees who does not ask: dense channels-last with them */
 };
 
 size_t kc_dtype_size(enum kc_dtype);
@@ -49,6 +51,8 @@ void kc_strides(const struct kc_type *, enum kc_layout, int64_t stride[KC_MAX_DI
 /* Elements lie without holes in that layout (strides of dimensions of size 1 do not matter). */
 bool kc_is_dense(const struct kc_buf *, enum kc_layout);
 struct kc_buf kc_buf_of(void *data, const struct kc_type *, enum kc_layout);
+/* The same memory with its pads as further channels. */
+struct kc_buf kc_with_pads(const struct kc_buf *);
 /* Element by element from src to dst, which have equal dimensions: any dtypes, any strides. */
 void kc_copy(const struct kc_buf *dst, const struct kc_buf *src);
 
