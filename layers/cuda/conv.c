@@ -12,7 +12,11 @@ struct conv {
 	struct kc_cudnn_conv sig;
 	struct kc_cudnn_choice choice;
 	struct kc_cudnn_plan *plan;
-	struct kc_buf factor[2], result;        /* as the plan holds them: no data */
+	/* As the plan holds them, no data; pads of images are channels where the library sees them
+	 * as such. */
+	struct kc_buf factor[2], result;
+	struct kc_type made_type;       /* of what the library writes */
+	bool ends;                      /* a bias or an activation stands behind it */
 	size_t copy[2], made, zeros;    /* places in the workspace, behind that of the plan */
 	size_t workspace;
 };
@@ -50,10 +54,11 @@ static bool is_copied(const struct conv *c, int i)
 	       (is_wide(c) || !kc_is_dense(&c->factor[i], KC_CLAST));
 }
 
-/* The library writes channels-last, and KC_FORM_LOW in bf16. */
+/* The library writes channels-last, KC_FORM_LOW in bf16, and all the channels it was told of. */
 static bool is_remade(const struct conv *c)
 {
-	return c->choice.form == KC_FORM_LOW || !kc_is_dense(&c->result, KC_CLAST);
+	return c->choice.form == KC_FORM_LOW || !kc_is_dense(&c->result, KC_CLAST) ||
+	       !kc_same_dims(&c->result.type, &c->made_type);
 }
 
 static bool needs_zeros(const struct conv *c)
@@ -75,21 +80,20 @@ static struct kc_buf image(const struct kc_buf *b)
 	return y;
 }
 
-/* What the library reads or writes in the place of b. */
-static struct kc_buf channels_last(const struct kc_buf *b, int64_t dtype, void *data)
+static struct kc_buf channels_last(const struct kc_type *dims, int64_t dtype, void *data)
 {
-	struct kc_type t = image(b).type;
+	struct kc_type t = *dims;
 
 	t.dtype = (int32_t)dtype;
 	return kc_buf_of(data, &t, KC_CLAST);
 }
 
 /* Room for that many float32. */
-static size_t take(struct conv *c, const struct kc_buf *b)
+static size_t take(struct conv *c, const struct kc_type *t)
 {
 	size_t place = c->workspace;
 
-	c->workspace += round_up((size_t)kc_numel(&b->type) * sizeof(float));
+	c->workspace += round_up((size_t)kc_numel(t) * sizeof(float));
 	return place;
 }
 
@@ -98,20 +102,21 @@ static void lay_out(struct conv *c)
 	c->workspace = round_up(kc_cudnn_plan_workspace(c->plan));
 	for (int i = 0; i < 2; i++)
 		if (is_copied(c, i))
-			c->copy[i] = take(c, &c->factor[i]);
+			c->copy[i] = take(c, &c->factor[i].type);
 	if (is_remade(c))
-		c->made = take(c, &c->result);
+		c->made = take(c, &c->made_type);
 	if (needs_zeros(c))
-		c->zeros = take(c, &c->result);
+		c->zeros = take(c, &c->made_type);
 }
 
 static int finish(const struct conv *c, const struct kc_call *call, void *y)
 {
-	const struct kc_type *t = &c->result.type;
+	const struct kc_conv_attr *a = call->attr;
+	const struct kc_type *t = &c->made_type;
 	const struct kc_cu_ending e = {
 		.y = y, .bias = call->n_in > 2 ? call->in[2].data : NULL, .dtype = t->dtype,
-		.channels = t->dim[1], .pixels = kc_numel(t) / t->dim[1], .act = c->sig.act,
-		.slope = (float)c->sig.slope};
+		.channels = call->out[0].type.dim[1], .pitch = t->dim[1],
+		.pixels = kc_numel(t) / t->dim[1], .act = a->act, .slope = (float)a->slope};
 
 	return kc_cuda_launched(kc_cu_finish(&e, kc_cuda_stream(call)), "bias and activation");
 }
@@ -119,20 +124,32 @@ static int finish(const struct conv *c, const struct kc_call *call, void *y)
 /* A factor channels-last, and as float32 where the form wants it. */
 static int copy_factor(const struct conv *c, const struct kc_call *call, int i, void **data)
 {
-	struct kc_buf to = channels_last(&c->factor[i], is_wide(c) ? KC_F32 : c->sig.in,
-					 (char *)call->workspace + c->copy[i]), from;
+	struct kc_buf to = channels_last(&c->factor[i].type, is_wide(c) ? KC_F32 : c->sig.in,
+					 (char *)call->workspace + c->copy[i]), from = c->factor[i];
 
 	*data = to.data;
-	from = image(&call->in[i]);
+	from.data = call->in[i].data;
 	return kc_cuda_copy(call, &to, &from);
 }
 
 static int clear(const struct conv *c, const struct kc_call *call, void **data)
 {
-	size_t bytes = (size_t)kc_numel(&c->result.type) * sizeof(float);
+	size_t bytes = (size_t)kc_numel(&c->made_type) * sizeof(float);
 
 	*data = (char *)call->workspace + c->zeros;
 	return kc_cuda_check(cudaMemsetAsync(*data, 0, bytes, kc_cuda_stream(call)), "zeros");
+}
+
+/* What the library made, but for what it made of pads, to its place. */
+static int give(const struct kc_call *call, const struct kc_buf *made)
+{
+	struct kc_buf real = image(&call->out[0]), from = *made, to = real;
+
+	for (int i = 0; i < 2; i++)
+		from.type.dim[i] = real.type.dim[i];
+	if (real.pads)
+		to = kc_with_pads(&real);
+	return kc_cuda_copy(call, &to, &from);
 }
 
 static int run(const struct kc_call *call)
@@ -140,7 +157,7 @@ static int run(const struct kc_call *call)
 	const struct conv *c = call->prepared;
 	bool fused = c->choice.form == KC_FORM_FUSED;
 	int64_t type = c->choice.form == KC_FORM_LOW ? KC_BF16 : c->result.type.dtype;
-	struct kc_buf made = channels_last(&c->result, type, call->out[0].data), out;
+	struct kc_buf made = channels_last(&c->made_type, type, call->out[0].data);
 	void *data[5];
 	int n = 0;
 
@@ -157,21 +174,35 @@ static int run(const struct kc_call *call)
 		made.data = (char *)call->workspace + c->made;
 	data[n++] = made.data;
 	KC_TRY(kc_cudnn_plan_run(c->plan, data, call->workspace));
-	if (!fused && (c->sig.bias || c->sig.act))
+	if (!fused && c->ends)
 		KC_TRY(finish(c, call, made.data));
-	out = image(&call->out[0]);
-	return is_remade(c) ? kc_cuda_copy(call, &out, &made) : 0;
+	return is_remade(c) ? give(call, &made) : 0;
 }
 
 /* ---- timing ---- */
 
 enum { TIMED = 5 };
 
+/* An image as the library is told of it. */
+static struct kc_buf told(const struct conv *c, const struct kc_buf *b)
+{
+	return b->pads && c->sig.groups == 1 ? kc_with_pads(b) : image(b);
+}
+
 static void look(struct conv *c, const struct kc_step_info *info)
 {
-	c->factor[0] = image(&info->in[0]);
-	c->factor[1] = image(&info->in[1]);
-	c->result = image(&info->out[0]);
+	bool weights = c->sig.pass == KC_CUDNN_WGRAD;
+
+	c->factor[0] = told(c, &info->in[0]);
+	c->factor[1] = weights ? told(c, &info->in[1]) : image(&info->in[1]);
+	c->result = weights ? image(&info->out[0]) : told(c, &info->out[0]);
+	c->made_type = c->result.type;
+	if (weights)
+		c->made_type.dim[0] = c->sig.w[0];
+	c->made_type.dim[1] = weights ? c->sig.w[1]
+			      : c->sig.pass == KC_CUDNN_FPROP ? c->sig.y[1] : c->sig.x[1];
+	c->ends = !weights && (info->n_in > 2 ||
+			       ((const struct kc_conv_attr *)info->attr)->act != KC_ACT_NONE);
 }
 
 static int compare(const void *a, const void *b)
@@ -228,11 +259,12 @@ static int with_events(const struct kc_call *call, double *seconds)
 static size_t part(size_t *bytes, const struct kc_buf *b)
 {
 	size_t at = *bytes;
+	struct kc_type t = kc_with_pads(b).type;
 	int64_t last = 0;
 
-	for (int i = 0; i < b->type.ndim; i++)
-		last += (b->type.dim[i] - 1) * b->stride[i];
-	*bytes += round_up((size_t)KC_MAX(last + 1, kc_numel(&b->type)) * sizeof(float));
+	for (int i = 0; i < t.ndim; i++)
+		last += (t.dim[i] - 1) * b->stride[i];
+	*bytes += round_up((size_t)KC_MAX(last + 1, kc_numel(&t)) * sizeof(float));
 	return at;
 }
 
@@ -274,7 +306,7 @@ static int time_candidate(void *own, const struct kc_cudnn_conv *sig,
 
 struct packer {
 	struct kc_device *device;
-	int64_t dtype;                  /* of the packed form */
+	struct kc_type type;            /* of the packed form: zeros for pads of images */
 };
 
 static void pack_release(struct kc_pack *pack)
@@ -286,25 +318,28 @@ static void pack_release(struct kc_pack *pack)
 static int pack_run(const struct kc_pack *pack, const struct kc_buf *src, void *dst)
 {
 	const struct packer *p = pack->own;
-	struct kc_buf to = channels_last(src, p->dtype, dst), from = image(src);
+	struct kc_buf to = kc_buf_of(dst, &p->type, KC_CLAST), from = image(src);
 
 	return kc_cuda_copy(&(struct kc_call){.device = p->device}, &to, &from);
 }
 
-static int add_pack(struct kc_step_info *info, int input, int64_t dtype)
+static int add_pack(struct kc_step_info *info, int input, int64_t dtype, const int64_t *channels)
 {
 	struct kc_pack *pack = &info->pack[info->n_pack];
 	struct packer *p = kc_calloc(1, sizeof *p);
+	struct kc_type t = image(&info->in[input]).type;
 
 	if (!p)
 		return KC_ENOMEM;
-	*p = (struct packer){info->device, dtype};
+	for (int i = 0; i < t.ndim && i < 2; i++)
+		t.dim[i] = channels[i];
+	t.dtype = (int32_t)dtype;
+	*p = (struct packer){info->device, t};
 	memset(pack, 0, sizeof *pack);
 	pack->input = input;
-	pack->bytes = (size_t)kc_numel(&info->in[input].type) *
-		      kc_dtype_size((enum kc_dtype)dtype);
-	snprintf(pack->key, sizeof pack->key, "channels last %s",
-		 kc_dtype_name((enum kc_dtype)dtype));
+	pack->bytes = (size_t)kc_numel(&t) * kc_dtype_size((enum kc_dtype)dtype);
+	snprintf(pack->key, sizeof pack->key, "channels last %s %lld %lld",
+		 kc_dtype_name((enum kc_dtype)dtype), (long long)t.dim[0], (long long)t.dim[1]);
 	pack->run = pack_run;
 	pack->own = p;
 	pack->release = pack_release;
@@ -318,9 +353,9 @@ static int add_packs(struct kc_step_info *info, const struct conv *c)
 
 	if (c->sig.pass == KC_CUDNN_WGRAD)
 		return 0;
-	KC_TRY(add_pack(info, 1, form == KC_FORM_WIDE ? KC_F32 : c->sig.in));
+	KC_TRY(add_pack(info, 1, form == KC_FORM_WIDE ? KC_F32 : c->sig.in, c->sig.w));
 	return form == KC_FORM_FUSED && c->sig.bias && c->sig.in != KC_F32 ?
-	       add_pack(info, 2, c->sig.in) : 0;
+	       add_pack(info, 2, c->sig.in, &c->made_type.dim[1]) : 0;
 }
 
 /* ---- preparing ---- */
@@ -369,12 +404,17 @@ static int prepare(struct kc_step_info *info)
 	return 0;
 }
 
-const struct kc_kernel kc_cuda_conv = {
-	.op = &kc_op_conv, .name = "cudnn conv", .fits = fits, .prepare = prepare,
-	.run = run, .release = release};
-const struct kc_kernel kc_cuda_conv_dgrad = {
-	.op = &kc_op_conv_dgrad, .name = "cudnn data gradient", .fits = fits,
-	.prepare = prepare, .run = run, .release = release};
-const struct kc_kernel kc_cuda_conv_wgrad = {
-	.op = &kc_op_conv_wgrad, .name = "cudnn weight gradient", .fits = fits,
-	.prepare = prepare, .run = run, .release = release};
+/* Pads would move channels from group to group. */
+static int64_t pitch(const void *attr)
+{
+	return ((const struct kc_conv_attr *)attr)->groups == 1 ? KC_CUDNN_CHANNELS : 0;
+}
+
+#define ROW(op_, name_)                                                        \
+	const struct kc_kernel kc_cuda_##op_ = {                               \
+		.op = &kc_op_##op_, .name = name_, .fits = fits,               \
+		.prepare = prepare, .run = run, .release = release,            \
+		.pads = KC_PADS_READ | KC_PADS_WRITE, .pitch = pitch}
+ROW(conv, "cudnn conv");
+ROW(conv_dgrad, "cudnn data gradient");
+ROW(conv_wgrad, "cudnn weight gradient");

@@ -111,7 +111,8 @@ struct kc_view kc_view_of(const struct kc_buf *);
  */
 void kc_view_join(struct kc_view *v, int n);
 
-/* Elements from one buffer to another of equal dimensions: any types, any strides. */
+/* Elements from one buffer to another: any types, any strides.  Where `to` has more of them along
+ * a dimension, zeros are behind those of `from`. */
 int kc_cuda_copy(const struct kc_call *, const struct kc_buf *to, const struct kc_buf *from);
 
 /* to[i] becomes from[i] times scale: n pairs of equal dimensions in a few launches. */

@@ -26,6 +26,17 @@ static enum kc_cudnn_pass pass_of(const struct kc_op *op)
 									    : KC_CUDNN_WGRAD;
 }
 
+/* Channels that are nothing but zeros: weights have zeros for them, too. */
+static void add_channels(struct kc_cudnn_conv *c, const struct kc_buf *x, const struct kc_buf *y)
+{
+	if (c->groups > 1)
+		return;
+	c->x[1] += x->pads;
+	c->y[1] += y->pads;
+	c->w[0] = c->y[1];
+	c->w[1] = c->x[1];
+}
+
 void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, bool tf32)
 {
 	enum kc_cudnn_pass pass = pass_of(info->op);
@@ -52,13 +63,15 @@ void kc_cudnn_conv_of(struct kc_cudnn_conv *c, const struct kc_step_info *info, 
 	c->groups = a->groups;
 	c->in = info->in[0].type.dtype;
 	c->out = info->out[0].type.dtype;
-	c->bias = info->n_in > 2;
-	c->act = pass == KC_CUDNN_WGRAD ? 0 : a->act;
+	add_channels(c, x, y);
+	if (!(info->out[0].pads && a->act == KC_SIGMOID)) {
+		c->bias = info->n_in > 2;
+		c->act = pass == KC_CUDNN_WGRAD ? 0 : a->act;
+	}
 	c->slope = c->act == KC_LEAKY ? a->slope : 0;
 	c->tf32 = tf32 && c->in == KC_F32;
 	c->deterministic = info->deterministic;
 }
-
 
 static const char *const pass_name[] = {"fprop", "dgrad", "wgrad"};
 

@@ -16,9 +16,11 @@
  * A convolution or one of its gradients.  x, w, y are those of the forward one; x and y lie
  * channels-last, w Cout, window, Cin/groups.  Zero what is not used: signatures are compared.
  *
- * Of channels that are no multiple of 8 every bf16 engine of 9.19 makes a padded copy in its
- * workspace (196 channels, batch 8, 256x256: 420 MB; 200: none).  A padded distance between
- * pixels alone does not help: the padded count must be what the library is told.
+ * Of channels that are no multiple of 8 nearly every bf16 engine of 9.19 makes a padded copy in
+ * its workspace (196 channels, batch 4, 256x256: 106 MB; 200: none); those that make none use no
+ * tensor cores.  A padded distance between pixels alone does not help: the padded count must be
+ * what the library is told.  So images with pads (core/pass_pitch.c) count these as channels here,
+ * and weights and bias have zeros for them.
  */
 struct kc_cudnn_conv {
 	int64_t pass;                   /* enum kc_cudnn_pass */
@@ -55,8 +57,12 @@ struct kc_cudnn_choice {
 	double seconds;                 /* measured; 0: not timed */
 };
 
+enum { KC_CUDNN_CHANNELS = 8 }; /* what they had better be a multiple of in bf16 */
+
 /* Of a step of kc_op_conv, kc_op_conv_dgrad or kc_op_conv_wgrad, whatever the order of its
- * elements.  One spatial dimension is a second one behind a first of size 1. */
+ * elements.  One spatial dimension is a second one behind a first of size 1.  But for groups, pads
+ * are channels; behind an activation that would not leave them zeros, bias and activation are left
+ * to the caller. */
 void kc_cudnn_conv_of(struct kc_cudnn_conv *, const struct kc_step_info *, bool tf32);
 
 enum { KC_CUDNN_KEY = 400 };

@@ -15,23 +15,24 @@ KC_DEVICE float activate(float x, int64_t act, float slope)
 	}
 }
 
-/* V elements at once: the channels are a multiple of V. */
+/* V elements at once: the pitch is a multiple of V. */
 template <class T, int V>
 struct alignas(V * sizeof(T)) some { T v[V]; };
 
 template <class T, int V>
 KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) finish(kc_cu_ending f)
 {
-	int64_t width = f.channels / V;
+	int64_t width = f.pitch / V;
 
 	KC_GRID_LOOP(e, f.pixels * width) {
 		int64_t c = e % width * V;
 		some<T, V> *at = (some<T, V> *)f.y + e, x = *at;
 
 		for (int k = 0; k < V; k++) {
-			float sum = kc_cu_load(&x.v[k]) + (f.bias ? f.bias[c + k] : 0);
+			bool pad = c + k >= f.channels;
+			float sum = kc_cu_load(&x.v[k]) + (f.bias && !pad ? f.bias[c + k] : 0);
 
-			kc_cu_store(&x.v[k], activate(sum, f.act, f.slope));
+			kc_cu_store(&x.v[k], pad ? 0 : activate(sum, f.act, f.slope));
 		}
 		*at = x;
 	}
@@ -42,11 +43,11 @@ static void finish_all(const kc_cu_ending &f, cudaStream_t stream)
 {
 	dim3 threads(KC_CU_THREADS);
 
-	if (f.channels % V == 0 && (uintptr_t)f.y % (V * sizeof(T)) == 0)
-		KC_LAUNCH((finish<T, V>), dim3(kc_cu_blocks(f.pixels * f.channels / V)), threads, 0,
+	if (f.pitch % V == 0 && (uintptr_t)f.y % (V * sizeof(T)) == 0)
+		KC_LAUNCH((finish<T, V>), dim3(kc_cu_blocks(f.pixels * f.pitch / V)), threads, 0,
 			  stream, f);
 	else
-		KC_LAUNCH((finish<T, 1>), dim3(kc_cu_blocks(f.pixels * f.channels)), threads, 0,
+		KC_LAUNCH((finish<T, 1>), dim3(kc_cu_blocks(f.pixels * f.pitch)), threads, 0,
 			  stream, f);
 }
 

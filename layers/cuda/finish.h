@@ -5,11 +5,12 @@
 #include <cuda_runtime_api.h>
 #include <stdint.h>
 
-/* Bias, then activation, over y [pixels][channels], float32 or bf16 (enum kc_view_type). */
+/* Bias, then activation, over the first `channels` of y [pixels][pitch], float32 or bf16 (enum
+ * kc_view_type); zeros behind them. */
 struct kc_cu_ending {
 	void *y;
 	const float *bias;              /* or NULL */
-	int64_t dtype, pixels, channels;
+	int64_t dtype, pixels, channels, pitch;
 	int64_t act;                    /* enum kc_act */
 	float slope;
 };

@@ -54,8 +54,11 @@ static bool fits(const struct kc_step_info *info)
 }
 
 const struct kc_kernel kc_cuda_softmax = {
-	.op = &kc_op_softmax, .name = "lines", .fits = fits, .run = run_softmax};
+	.op = &kc_op_softmax, .name = "lines", .fits = fits, .run = run_softmax,
+	.pads = KC_PADS_READ};
 const struct kc_kernel kc_cuda_log_softmax = {
-	.op = &kc_op_log_softmax, .name = "lines", .fits = fits, .run = run_log_softmax};
+	.op = &kc_op_log_softmax, .name = "lines", .fits = fits, .run = run_log_softmax,
+	.pads = KC_PADS_READ};
 const struct kc_kernel kc_cuda_argmax = {
-	.op = &kc_op_argmax, .name = "lines", .fits = fits, .run = run_argmax};
+	.op = &kc_op_argmax, .name = "lines", .fits = fits, .run = run_argmax,
+	.pads = KC_PADS_READ};

@@ -106,19 +106,24 @@ static struct kc_view repeated(const struct kc_buf *b, const struct kc_type *t)
 	return kc_view_of(&x);
 }
 
-/* Dimensions that all operands share, in the order of the first output. */
+/* Dimensions that all operands share, in the order of the first output: pads are channels. */
 static void describe(struct kc_cu_chain *c, const struct kc_step_info *info)
 {
 	struct kc_view v[KC_CU_CHAIN_OUT + KC_CU_CHAIN_IN];
-	const struct kc_type *t = &info->out[0].type;
+	const struct kc_buf *y = &info->out[0];
+	struct kc_type t = kc_with_pads(y).type;
 	int n = 0;
 
 	for (int i = 0; i < info->n_out; i++)
-		v[n++] = repeated(&info->out[i], t);
+		v[n++] = repeated(&info->out[i], &t);
 	for (int i = 0; i < info->n_in; i++)
-		v[n++] = repeated(&info->in[i], t);
+		v[n++] = repeated(&info->in[i], &t);
 	kc_view_join(v, n);
-	c->n = kc_numel(t);
+	c->n = kc_numel(&t);
+	if (y->pads) {
+		c->pitch = t.dim[1];
+		c->channels = y->type.dim[1];
+	}
 	c->nd = KC_MAX(v[0].nd, 1);
 	for (int d = 0; d < c->nd; d++)
 		c->dim[d] = v[0].nd ? v[0].dim[d] : 1;
@@ -173,12 +178,26 @@ static void place_output(const struct kc_cu_chain *c, struct kc_cu_operand *y, v
 
 /* ---- the row ---- */
 
+/* With pads like those of y, or one number for all channels. */
+static bool goes_with(const struct kc_buf *x, const struct kc_buf *y)
+{
+	int channels = 1 - (y->type.ndim - x->type.ndim);
+
+	return (x->pads == y->pads && x->type.ndim == y->type.ndim) || channels < 0 ||
+	       x->type.dim[channels] == 1 || x->stride[channels] == 0;
+}
+
 static bool fits(const struct kc_step_info *info)
 {
-	const struct kc_type *t = &info->out[0].type;
+	const struct kc_buf *y = &info->out[0];
 
 	for (int i = 0; i < info->n_out; i++)
-		if (!kc_same_dims(&info->out[i].type, t))
+		if (!kc_same_dims(&info->out[i].type, &y->type) || info->out[i].pads != y->pads)
+			return false;
+	if (y->pads && (y->type.dtype != KC_BF16 || (y->type.dim[1] + y->pads) % KC_CU_PACK))
+		return false;
+	for (int i = 0; i < info->n_in && y->pads; i++)
+		if (!goes_with(&info->in[i], y))
 			return false;
 	return true;
 }
@@ -205,11 +224,13 @@ static int run(const struct kc_call *call)
 		c.in[i].data = call->in[i].data;
 		c.in[i].place = place_of(&c, &c.in[i]);
 	}
-	for (int i = 0; i < c.n_out; i++)
+	for (int i = 0; i < c.n_out; i++) {
 		place_output(&c, &c.out[i], call->out[i].data);
+		KC_ASSERT(!c.pitch || c.out[i].place == KC_CU_DENSE);
+	}
 	return kc_cuda_launched(kc_cu_run_chain(&c, kc_cuda_stream(call)), "chain");
 }
 
 const struct kc_kernel kc_cuda_fused = {
 	.op = &kc_op_fused, .name = "chain", .fits = fits, .prepare = prepare, .run = run,
-	.release = free};
+	.release = free, .pads = KC_PADS_READ | KC_PADS_WRITE};

@@ -92,6 +92,17 @@ KC_DEVICE void get_slot(const quad *slots, int slot, float *x)
 	}
 }
 
+/* Zeros over those of the elements i .. i + 7 that are pads: f(0) need not be 0. */
+KC_DEVICE void clear_pads(const kc_cu_chain &c, const kc_cu_operand &y, int64_t i)
+{
+	int64_t channel = c.n >> 31 ? i % c.pitch : (uint32_t)i % (uint32_t)c.pitch;
+	int64_t first = max(c.channels - channel, (int64_t)0);
+
+#pragma unroll 1
+	for (int64_t k = first; k < KC_CU_PACK; k++)
+		((kc_bf16 *)y.data)[i + k].bits = 0;
+}
+
 KC_DEVICE void write_pack(const kc_cu_chain &c, const kc_cu_operand &y, int64_t i, int count,
 			  const float *x, quad *slots)
 {
@@ -113,6 +124,8 @@ KC_DEVICE void write_pack(const kc_cu_chain &c, const kc_cu_operand &y, int64_t 
 	} else {
 		*(uint4 *)((kc_bf16 *)y.data + at) =
 			make_uint4(narrow(x), narrow(x + 2), narrow(x + 4), narrow(x + 6));
+		if (c.pitch)
+			clear_pads(c, y, i);
 	}
 }
 

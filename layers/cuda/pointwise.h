@@ -38,6 +38,9 @@ struct kc_cu_code {
 struct kc_cu_chain {
 	int64_t n;                      /* elements */
 	int64_t dim[KC_VIEW_DIMS];      /* of all operands, slowest first */
+	/* Of every `pitch` elements, a multiple of KC_CU_PACK, those behind `channels` become
+	 * zeros; 0: of none. */
+	int64_t pitch, channels;
 	int32_t nd, n_in, n_out, n_code, slots;
 	uint8_t stores[KC_CU_CHAIN_IN]; /* bit k: that input, in its own slot, is output k */
 	struct kc_cu_operand in[KC_CU_CHAIN_IN], out[KC_CU_CHAIN_OUT];

@@ -160,4 +160,4 @@ static int run(const struct kc_call *call)
 
 const struct kc_kernel kc_cuda_sum_to = {
 	.op = &kc_op_sum_to, .name = "sums", .fits = fits, .prepare = prepare, .run = run,
-	.release = free};
+	.release = free, .pads = KC_PADS_READ};

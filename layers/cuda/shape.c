@@ -119,6 +119,32 @@ static int add_box(struct batch *b, const struct kc_view v[2], double scale)
 	return b->n == KC_BOX_MANY ? flush(b) : 0;
 }
 
+static int add_zeros(struct batch *b, const struct kc_view *y)
+{
+	struct kc_view v[2] = {*y, *y};
+
+	kc_view_join(v, 2);
+	v[1].data = NULL;
+	return add_box(b, v, 1);
+}
+
+/* Zeros where `to` reaches beyond the first dim[] of its elements. */
+static int add_rest(struct batch *b, const struct kc_buf *to, const int64_t *dim)
+{
+	struct kc_view left = kc_view_of(to);
+
+	for (int d = 0; d < left.nd; d++) {
+		struct kc_view rest = left;
+
+		rest.dim[d] -= dim[d];
+		rest.data = (char *)left.data + dim[d] * left.stride[d] * size_of(&left);
+		left.dim[d] = dim[d];
+		if (rest.dim[d] > 0)
+			KC_TRY(add_zeros(b, &rest));
+	}
+	return 0;
+}
+
 /* ---- transpositions ---- */
 
 /* The dimension along which the source is contiguous, if the destination is along another. */
@@ -198,13 +224,17 @@ static struct kc_view side_of(const struct kc_buf *b, const struct kc_box *box,
 
 static int zero(struct batch *b, const struct kc_buf *y)
 {
-	struct kc_view v[2] = {kc_view_of(y)};
+	struct kc_view v = kc_view_of(y);
 
-	v[1] = v[0];
-	kc_view_join(v, 2);
-	v[1].data = NULL;
-	KC_TRY(add_box(b, v, 1));
+	KC_TRY(add_zeros(b, &v));
 	return flush(b);
+}
+
+static int clear_pads(struct batch *b, const struct kc_buf *y)
+{
+	struct kc_buf all = kc_with_pads(y);
+
+	return add_rest(b, &all, y->type.dim);
 }
 
 static int run(const struct kc_call *call)
@@ -226,6 +256,9 @@ static int run(const struct kc_call *call)
 		k = across(v);
 		KC_TRY(k >= 0 ? turn(v, k, b.stream) : add_box(&b, v, 1));
 	}
+	for (int o = 0; o < call->n_out; o++)
+		if (call->out[o].pads)
+			KC_TRY(clear_pads(&b, &call->out[o]));
 	return flush(&b);
 }
 
@@ -242,8 +275,10 @@ int kc_cuda_copy(const struct kc_call *call, const struct kc_buf *to, const stru
 
 	b.n = 0;
 	b.stream = kc_cuda_stream(call);
+	memcpy(v[0].dim, v[1].dim, sizeof v[0].dim);
 	kc_view_join(v, 2);
 	KC_TRY(add_box(&b, v, 1));
+	KC_TRY(add_rest(&b, to, from->type.dim));
 	return flush(&b);
 }
 
@@ -291,9 +326,11 @@ static int run_unpad(const struct kc_call *call)
 	return kc_cuda_launched(kc_cu_sum_readers(&u, kc_cuda_stream(call)), "unpad");
 }
 
+enum { BOTH = KC_PADS_READ | KC_PADS_WRITE };
 #define ROW(op_)                                                              \
 	const struct kc_kernel kc_cuda_##op_##_boxes = {.op = &kc_op_##op_,   \
 							.name = "boxes",      \
+							.pads = BOTH,         \
 							.fits = fits,         \
 							.prepare = prepare,   \
 							.run = run,           \
