@@ -29,10 +29,14 @@ static enum kc_cudnn_pass pass_of(const struct kc_op *op)
 /* Channels that are nothing but zeros: weights have zeros for them, too. */
 static void add_channels(struct kc_cudnn_conv *c, const struct kc_buf *x, const struct kc_buf *y)
 {
+	int64_t all = KC_CUDNN_CHANNELS;
+
 	if (c->groups > 1)
 		return;
 	c->x[1] += x->pads;
 	c->y[1] += y->pads;
+	if (c->pass == KC_CUDNN_FPROP && c->in != c->out)
+		c->y[1] = (c->y[1] + all - 1) / all * all;
 	c->w[0] = c->y[1];
 	c->w[1] = c->x[1];
 }

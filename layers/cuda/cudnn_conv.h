@@ -62,7 +62,9 @@ enum { KC_CUDNN_CHANNELS = 8 }; /* what they had better be a multiple of in bf16
 /* Of a step of kc_op_conv, kc_op_conv_dgrad or kc_op_conv_wgrad, whatever the order of its
  * elements.  One spatial dimension is a second one behind a first of size 1.  But for groups, pads
  * are channels; behind an activation that would not leave them zeros, bias and activation are left
- * to the caller. */
+ * to the caller.  A float32 result of a forward bf16 one (1 to 4 channels of chroma, flow, masks)
+ * has 8 channels, to be cut: 128 to 2 channels, batch 8, 256x256 takes 273 MB of workspace and no
+ * tensor cores, 128 to 8 neither. */
 void kc_cudnn_conv_of(struct kc_cudnn_conv *, const struct kc_step_info *, bool tf32);
 
 enum { KC_CUDNN_KEY = 400 };
