@@ -1,9 +1,10 @@
 /*
  * build/cudnn_check [-v] [GPU]: asks cuDNN, without any GPU, whether it can run every convolution
  * of every network on the GPUs that there are, or on those whose name contains GPU.  The networks'
- * plans are built on a device that only listens; for every distinct signature and every described
- * GPU there must be a deterministic engine that is not compiled at run time.  Prints a table per
- * GPU; -v: every signature, too.
+ * plans are built on a device that only listens, with pads of channels and without; for every
+ * distinct signature and every described GPU there must be a deterministic engine that is not
+ * compiled at run time.  Prints a table per GPU and what pads save there in a step of TCVC; -v:
+ * every signature, too.
  */
 #include "core/plan.h"
 #include "layers/cuda/cudnn_cache.h"
@@ -56,9 +57,13 @@ static void describe_gpu(const struct gpu *g, char *json, size_t size)
 
 static struct {
 	struct kc_cudnn_conv *v;
-	size_t n, room;
+	int64_t *workspace;             /* of each, where it was asked for last */
+	size_t n, room, more;
 	long steps, unfit;
 } heard;
+
+/* The convolutions of one training step, in bf16: which signature each has. */
+static struct step { size_t *v, n, room; } tcvc_step[2], *recorded;
 
 static void print_unfit(const struct kc_step_info *info)
 {
@@ -75,9 +80,24 @@ static void print_unfit(const struct kc_step_info *info)
 	       kc_dims_text(&info->out[0].type, text));
 }
 
+static size_t signature(const struct kc_cudnn_conv *c)
+{
+	size_t i = 0;
+
+	while (i < heard.n && memcmp(&heard.v[i], c, sizeof *c))
+		i++;
+	if (i < heard.n)
+		return i;
+	KC_ASSERT(!kc_make_room(&heard.v, heard.n, &heard.room, sizeof *c) &&
+		  !kc_make_room(&heard.workspace, heard.n, &heard.more, sizeof *heard.workspace));
+	heard.v[heard.n] = *c;
+	return heard.n++;
+}
+
 static void hear(const struct kc_step_info *info, const struct kc_kernel *row)
 {
 	struct kc_cudnn_conv c;
+	size_t i;
 
 	heard.steps++;
 	if (!row->fits(info)) {
@@ -86,27 +106,40 @@ static void hear(const struct kc_step_info *info, const struct kc_kernel *row)
 		return;
 	}
 	kc_cudnn_conv_of(&c, info, false);
-	for (size_t i = 0; i < heard.n; i++)
-		if (!memcmp(&heard.v[i], &c, sizeof c))
-			return;
-	if (kc_make_room(&heard.v, heard.n, &heard.room, sizeof c) == 0)
-		heard.v[heard.n++] = c;
+	i = signature(&c);
+	if (recorded && c.in == KC_BF16) {
+		KC_ASSERT(!kc_make_room(&recorded->v, recorded->n, &recorded->room,
+					sizeof *recorded->v));
+		recorded->v[recorded->n++] = i;
+	}
 }
 
-/* Rows that never fit, but have seen the step. */
-#define LISTEN(row) \
-	static bool hear_##row(const struct kc_step_info *info) \
-	{ \
-		hear(info, &kc_cuda_##row); \
-		return false; \
-	} \
-	static const struct kc_kernel listen_##row = {.op = &kc_op_##row, .fits = hear_##row};
-LISTEN(conv)
-LISTEN(conv_dgrad)
-LISTEN(conv_wgrad)
+/* The device's rows, which never fit, but those of convolutions have seen the step. */
+enum { MAX_ROWS = 256 };
+static struct kc_kernel listener[MAX_ROWS];
+static const struct kc_kernel *listeners[MAX_ROWS + 1];
 
-static const struct kc_kernel *const listeners[] = {&listen_conv, &listen_conv_dgrad,
-						    &listen_conv_wgrad, NULL};
+static bool only_hear(const struct kc_step_info *info)
+{
+	for (const struct kc_kernel *const *row = kc_cuda_library_rows; *row; row++)
+		if ((*row)->op == info->op && info->op != &kc_op_matmul)
+			hear(info, *row);
+	return false;
+}
+
+/* Images get pads, or none. */
+static void listen_with(bool pads)
+{
+	const struct kc_kernel *const *rows = kc_cuda_rows();
+
+	for (int i = 0; rows[i]; i++) {
+		KC_ASSERT(i < MAX_ROWS);
+		listener[i] = *rows[i];
+		listener[i].fits = only_hear;
+		listener[i].pitch = pads ? rows[i]->pitch : NULL;
+		listeners[i] = &listener[i];
+	}
+}
 
 /* ---- networks ---- */
 
@@ -230,14 +263,25 @@ static int hear_network(const struct network *net, int64_t batch, bool low)
 	return rc;
 }
 
+static int hear_sizes(const struct network *net, bool low, bool pads)
+{
+	listen_with(pads);
+	KC_TRY(hear_network(net, 1, low));
+	if (low && net->build == tcvc)
+		recorded = &tcvc_step[pads];
+	KC_TRY(hear_network(net, 4, low));
+	recorded = NULL;
+	return 0;
+}
+
 static int hear_all(void)
 {
 	for (size_t i = 0; i < KC_COUNT(networks); i++) {
 		size_t before = heard.n;
 
-		for (int low = 0; low < 2; low++)
-			for (int64_t batch = 1; batch <= 4; batch += 3)
-				KC_TRY(hear_network(&networks[i], batch, low));
+		KC_TRY(hear_sizes(&networks[i], false, false));
+		KC_TRY(hear_sizes(&networks[i], true, false));
+		KC_TRY(hear_sizes(&networks[i], true, true));
 		printf("%-22s %4zu new signatures\n", networks[i].name, heard.n - before);
 	}
 	printf("%zu signatures of %ld steps; %ld steps are left to other kernels\n", heard.n,
@@ -255,7 +299,8 @@ struct row {
 
 static const char *const form_name[] = {"direct", "fused", "wide", "inner", "low"};
 
-static void ask(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool verbose, struct row *r)
+static void ask(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool verbose, struct row *r,
+		int64_t *workspace)
 {
 	struct kc_cudnn_choice all[KC_CUDNN_CANDIDATES];
 	int n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_FIRST, all);
@@ -269,6 +314,7 @@ static void ask(struct kc_cudnn *lib, const struct kc_cudnn_conv *c, bool verbos
 		printf("  no engine: %s\n", key);
 		return;
 	}
+	*workspace = all[0].workspace;
 	r->form[all[0].form]++;
 	if (verbose)
 		printf("  %-6s engine %3lld notes %5x workspace %8.2f MB  %s\n",
@@ -295,7 +341,7 @@ static int ask_about(struct kc_cudnn *lib, enum precision precision, enum kc_cud
 
 		c.tf32 = precision == TF32;
 		if (c.pass == (int64_t)pass && (c.in == KC_BF16) == (precision == BF16))
-			ask(lib, &c, verbose, &r);
+			ask(lib, &c, verbose, &r, &heard.workspace[i]);
 	}
 	printf("%-8s %s %4d signatures, none %d;", name[precision], pass_name[pass], r.signatures,
 	       r.none);
@@ -304,6 +350,20 @@ static int ask_about(struct kc_cudnn *lib, enum precision precision, enum kc_cud
 			printf(" %s %d", form_name[f], r.form[f]);
 	printf("; largest workspace %.1f MB (%s)\n", r.workspace / 1e6, r.largest);
 	return r.none;
+}
+
+/* What cuDNN would copy into, mostly. */
+static void print_step(const struct step *s, const char *pads)
+{
+	double sum = 0;
+	int64_t most = 0;
+
+	for (size_t i = 0; i < s->n; i++) {
+		sum += (double)heard.workspace[s->v[i]];
+		most = KC_MAX(most, heard.workspace[s->v[i]]);
+	}
+	printf("tcvc, training, batch 4, %zu convolutions in bf16 %s pads: workspaces of %.1f MB, "
+	       "the largest %.1f MB\n", s->n, pads, sum / 1e6, (double)most / 1e6);
 }
 
 static int ask_gpu(const struct gpu *gpu, bool verbose)
@@ -319,6 +379,8 @@ static int ask_gpu(const struct gpu *gpu, bool verbose)
 	for (int k = 0; k < 9; k++)
 		none += ask_about(lib, (enum precision)(k / 3), (enum kc_cudnn_pass)(k % 3),
 				  verbose);
+	print_step(&tcvc_step[0], "without");
+	print_step(&tcvc_step[1], "with");
 	kc_cudnn_close(lib);
 	return none ? KC_FAIL(KC_ENOSUP, "%s: %d signatures have no engine", gpu->name, none) : 0;
 }
@@ -338,6 +400,9 @@ int main(int argc, char **argv)
 	if (rc < 0)
 		fprintf(stderr, "cudnn_check: %s\n", kc_errmsg());
 	free(heard.v);
+	free(heard.workspace);
+	free(tcvc_step[0].v);
+	free(tcvc_step[1].v);
 	printf("cudnn_check: %d failed\n", bad);
 	return rc < 0 || bad;
 }
