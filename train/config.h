@@ -21,6 +21,7 @@
 enum kc_recipe_kind { KC_RECIPE_TCVC, KC_RECIPE_IDC, KC_RECIPE_CIC };
 enum kc_precision_choice { KC_CHOOSE_FLOAT32, KC_CHOOSE_BF16, KC_CHOOSE_AUTO };
 enum kc_flow_source { KC_FLOW_FLOWNET2, KC_FLOW_DIS, KC_FLOW_PACK };
+enum kc_augment_on { KC_AUGMENT_AUTO, KC_AUGMENT_HOST, KC_AUGMENT_DEVICE };
 enum kc_network { KC_NETWORK_TCVC, KC_NETWORK_SIGGRAPH17, KC_NETWORK_ECCV16 };
 enum kc_initial { KC_INITIAL_PRETRAINED, KC_INITIAL_FORMULA, KC_INITIAL_RANDOM };
 enum kc_optimizer_kind { KC_OPTIMIZER_ADAM, KC_OPTIMIZER_ADAMW, KC_OPTIMIZER_SGD };
@@ -48,6 +49,7 @@ struct kc_config_train_data {
 	int64_t workers, batch_size;    /* the batch counts over all ranks */
 	int64_t size;                   /* side of the square crop, pixels */
 	bool reverse, shuffle, flip, rotate;
+	int64_t augment;                /* enum kc_augment_on */
 };
 
 struct kc_config_val_data {

@@ -69,6 +69,9 @@ INT("datasets.train.batch_size", data.batch_size, "4", 1, 65536, R, "windows",
 INT("datasets.train.GT_size", data.size, "256", 16, 4096, R, "pixels", "side of the square crop")
 BOOL("datasets.train.use_flip", data.flip, "true", R, "mirror at random")
 BOOL("datasets.train.use_rot", data.rotate, "true", R, "turn by 90 degrees at random")
+ENUM("datasets.train.augment_on", data.augment, "auto", "auto|host|device", 0,
+     "where crops and mirrors are made, of the same pixels: by the loader's threads or by the "
+     "step; auto: on a GPU, when all frames have one size, at most twice the crop's")
 UNUSED("datasets.train.color", KC_OPT_ENUM, "LAB", "training is in CIE Lab")
 UNUSED("datasets.train.N_frames", KC_OPT_INT, NULL, "the window follows from keyframe_interval")
 

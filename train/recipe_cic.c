@@ -17,7 +17,6 @@ static int cic_build(struct kc_training *t)
 	const struct kc_config *c = t->config;
 	const struct kc_eccv16_args args = {.temperature = c->network.temperature,
 					    .width = c->network.width};
-	int64_t batch = t->batch, side = c->data.size;
 	struct kc_tensor *l, *ab;
 	struct kc_eccv16 out;
 
@@ -25,18 +24,11 @@ static int cic_build(struct kc_training *t)
 		return KC_FAIL(KC_ECONFIG,
 			       "train.prior: no file; expected what pack --prior writes, or "
 			       "train.rebalance: false");
-	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
+	kc_training_frames(t);
 	kc_training_lab(t, &l, &ab);
 	out = kc_eccv16(&t->model, l, &args);
 	kc_training_output(t, l, out.ab, ab, 1);
 	return kc_training_classes(t, out.logits, ab, 1);
-}
-
-static int cic_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
-{
-	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST);
-
-	return kc_plan_feed(p, t->frames, &frames);
 }
 
 const struct kc_recipe kc_recipe_cic = {
@@ -44,5 +36,5 @@ const struct kc_recipe kc_recipe_cic = {
 	.network = "eccv16",
 	.samples = cic_samples,
 	.build = cic_build,
-	.feed = cic_feed,
+	.feed = kc_training_feed,
 };

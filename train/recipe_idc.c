@@ -147,13 +147,12 @@ static struct kc_siggraph17_args network_args(struct kc_training *t)
 static int idc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
-	int64_t batch = t->batch, side = c->data.size;
 	struct kc_siggraph17_args args;
 	struct kc_siggraph17 out;
 	struct kc_tensor *l;
 
 	KC_TRY(check(c));
-	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, batch, 3, side, side));
+	kc_training_frames(t);
 	args = network_args(t);
 	if (c->idc.drop_grey > 0)
 		make_keep(t);
@@ -168,12 +167,20 @@ static int idc_build(struct kc_training *t)
 	return 0;
 }
 
+/* The mean saturation is that of the crops, which are not in the batch when the step cuts them. */
+static bool reads_crops(const struct kc_training *t)
+{
+	return t->saturation && t->fed.cuts;
+}
+
 /* Hints are drawn from the true colour, which a plan of its own computes. */
 static int idc_open(struct kc_training *t)
 {
 	const struct kc_plan_opts opts = {.real = KC_F32};
+	struct kc_tensor *values[] = {t->ab, t->frames};
 
-	return kc_plan_build(&t->prepare, t->graph, t->device, &t->ab, 1, &opts);
+	return kc_plan_build(&t->prepare, t->graph, t->device, values, reads_crops(t) ? 2 : 1,
+			     &opts);
 }
 
 /* The plan's slots of what is drawn; data NULL: the recipe has no such input. */
@@ -222,18 +229,17 @@ static struct kc_hint_args hint_args(const struct kc_config_idc *c)
 }
 
 /* Everything that is drawn for a batch, by the number of each of its samples in the stream. */
-static int draw(struct kc_training *t, const struct slots *s, const struct kc_batch *b,
+static int draw(struct kc_training *t, const struct slots *s, int64_t first, const uint8_t *rgb,
 		const float *ab)
 {
 	const struct kc_config *c = t->config;
 	const struct kc_hint_args args = hint_args(&c->idc);
 	int side = (int)c->data.size;
 	size_t pixels = (size_t)side * (size_t)side;
-	const uint8_t *rgb = b->frames;
 	uint64_t seed = (uint64_t)c->seed;
 
 	for (int64_t i = 0; i < t->batch; i++, ab += 2 * pixels, rgb += 3 * pixels) {
-		uint64_t sample = (uint64_t)(b->first + i);
+		uint64_t sample = (uint64_t)(first + i);
 
 		KC_TRY(kc_hints_draw(&args, seed, sample, ab, side, side, row(&s->hint, i),
 				     row(&s->mask, i)));
@@ -262,26 +268,36 @@ static int feed_keep(struct kc_training *t, struct kc_plan *p, const float *ab)
 	return rc;
 }
 
+/* The value in memory of its own, to be freed in any case. */
+static int read_value(struct kc_plan *p, const struct kc_tensor *x, void **out)
+{
+	size_t size = kc_dtype_size((enum kc_dtype)x->type.dtype);
+	void *data = kc_alloc((size_t)kc_numel(&x->type) * size);
+	struct kc_buf b = kc_buf_of(data, &x->type, KC_CLAST);
+
+	*out = data;
+	return data ? kc_plan_read(p, x, &b) : KC_ENOMEM;
+}
+
 static int idc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
 {
-	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST), ab;
+	void *ab = NULL, *crops = NULL;
 	struct slots slots;
 	int rc;
 
-	KC_TRY(kc_plan_feed(p, t->frames, &frames));
-	KC_TRY(kc_plan_feed(t->prepare, t->frames, &frames));
+	KC_TRY(kc_training_feed(t, p, b));
+	KC_TRY(kc_training_feed(t, t->prepare, b));
 	KC_TRY(kc_plan_run(t->prepare));
 	KC_TRY(find_slots(t, p, &slots));
-	ab = kc_buf_of(kc_alloc((size_t)kc_numel(&t->ab->type) * sizeof(float)), &t->ab->type,
-		       KC_CLAST);
-	if (!ab.data)
-		return KC_ENOMEM;
-	rc = kc_plan_read(t->prepare, t->ab, &ab);
+	rc = read_value(t->prepare, t->ab, &ab);
+	if (!rc && reads_crops(t))
+		rc = read_value(t->prepare, t->frames, &crops);
 	if (!rc)
-		rc = draw(t, &slots, b, ab.data);
+		rc = draw(t, &slots, b->first, crops ? crops : b->frames, ab);
 	if (!rc && t->keep)
-		rc = feed_keep(t, p, ab.data);
-	free(ab.data);
+		rc = feed_keep(t, p, ab);
+	free(ab);
+	free(crops);
 	return rc;
 }
 

@@ -107,7 +107,6 @@ static int tcvc_build(struct kc_training *t)
 {
 	const struct kc_config *c = t->config;
 	int steps[MAX_STEPS], n = read_steps(c, steps);
-	int64_t batch = t->batch, side = c->data.size;
 	struct kc_tcvc_args args = {.frames = t->window,
 				    .steps = steps,
 				    .n_steps = n,
@@ -122,10 +121,10 @@ static int tcvc_build(struct kc_training *t)
 	struct kc_tcvc out;
 
 	KC_TRY(n);
-	t->frames = kc_input(t->graph, "frames", KC_TYPE(KC_U8, t->window * batch, 3, side, side));
+	kc_training_frames(t);
 	if (c->flow != KC_FLOW_FLOWNET2)
-		args.flows = t->flows = kc_input(
-			t->graph, "flows", KC_TYPE(KC_REAL, t->n_pairs * batch, 2, side, side));
+		kc_training_flows(t);
+	args.flows = t->flows;
 	kc_training_lab(t, &l, &truth);
 	out = kc_tcvc(&t->model, l, &args);
 	hand_over(t, l, out.ab, truth);
@@ -151,22 +150,10 @@ static int tcvc_build(struct kc_training *t)
 	return 0;
 }
 
-static int tcvc_feed(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
-{
-	struct kc_buf frames = kc_buf_of(b->frames, &t->frames->type, KC_CLAST);
-	struct kc_buf flows;
-
-	KC_TRY(kc_plan_feed(p, t->frames, &frames));
-	if (!t->flows)
-		return 0;
-	flows = kc_buf_of(b->flows, &t->flows->type, KC_CLAST);
-	return kc_plan_feed(p, t->flows, &flows);
-}
-
 const struct kc_recipe kc_recipe_tcvc = {
 	.name = "video_colorization_warp2",
 	.network = "TCVC_IDC",
 	.samples = tcvc_samples,
 	.build = tcvc_build,
-	.feed = tcvc_feed,
+	.feed = kc_training_feed,
 };

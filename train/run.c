@@ -2,6 +2,7 @@
 #include "train/run.h"
 
 #include "layers/devices.h"
+#include "train/crops.h"
 #include "train/ranks.h"
 
 #include <malloc.h>
@@ -23,6 +24,59 @@ size_t kc_process_bytes(const char *field)
 	if (f)
 		fclose(f);
 	return kilobytes * 1024;
+}
+
+/* ---- the data set ---- */
+
+static int use_list(struct kc_run *r)
+{
+	const char *keys = r->config->data.keys;
+
+	if (!keys)
+		return 0;
+	if (!kc_file_exists(keys)) {
+		kc_run_say(r,
+			   "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
+			   keys, r->config->data.root);
+		return 0;
+	}
+	return kc_dataset_use_list(r->data, keys);
+}
+
+/* Once; kc_run_close closes it. */
+static int open_dataset(struct kc_run *r)
+{
+	const struct kc_config_train_data *d = &r->config->data;
+	int rc;
+
+	if (r->data)
+		return 0;
+	if (!d->root)
+		return KC_FAIL(KC_ECONFIG,
+			       "datasets.train.dataroot_GT: no data; expected a folder of clips or "
+			       "a pack file");
+	rc = kc_dataset_open(d->root, &r->data);
+	if (rc < 0)
+		return kc_cause(rc, "datasets.train.dataroot_GT");
+	rc = use_list(r);
+	return rc < 0 ? kc_cause(rc, "datasets.train.cache_keys") : 0;
+}
+
+/* Without data there are no batches either: the plan can be looked at all the same. */
+static int choose_crops(struct kc_run *r)
+{
+	const struct kc_config *c = r->config;
+	const char *why, *root = c->data.root;
+	bool there = root && (kc_file_exists(root) || kc_dir_exists(root));
+
+	if (there && kc_crops_need_data(c, &r->device))
+		KC_TRY(open_dataset(r));
+	KC_TRY(kc_crops_choose(c, &r->device, r->data, &r->whole_width, &r->whole_height, &why));
+	if (r->whole_width && !r->ranks->rank)
+		kc_run_say(r, "crops and mirrors on %s", r->device.name);
+	if (why && !r->ranks->rank)
+		kc_run_say(r, "crops and mirrors on the host: %s", why);
+	return 0;
 }
 
 /* ---- device and plan ---- */
@@ -57,6 +111,8 @@ static int prepare_samples(struct kc_run *r)
 	r->training.profile = r->args.profile;
 	r->training.trace = r->args.verbose && !r->ranks->rank ? stderr : NULL;
 	r->training.ranks = r->ranks;
+	r->training.fed.width = r->whole_width;
+	r->training.fed.height = r->whole_height;
 	return r->training.recipe->samples(&r->training, &o);
 }
 
@@ -213,6 +269,7 @@ static int open_step(struct kc_run *r)
 			       "a multiple of %d, got %lld",
 			       r->ranks->size, (long long)c->data.batch_size);
 	KC_TRY(open_device(r));
+	KC_TRY(choose_crops(r));
 	KC_TRY(prepare_samples(r));
 	KC_TRY(open_training(r));
 	r->bytes_at_open = kc_process_bytes("VmRSS");
@@ -282,10 +339,10 @@ void kc_run_say(struct kc_run *r, const char *fmt, ...)
 
 static size_t batch_bytes(const struct kc_training *t)
 {
-	size_t bytes = (size_t)kc_numel(&t->frames->type);
+	size_t bytes = (size_t)kc_numel(&t->fed.frames->type);
 
-	if (t->flows)
-		bytes += (size_t)kc_numel(&t->flows->type) * sizeof(float);
+	if (t->fed.flows)
+		bytes += (size_t)kc_numel(&t->fed.flows->type) * sizeof(float);
 	return bytes;
 }
 
@@ -343,6 +400,7 @@ static struct kc_loader_opts loader_opts(struct kc_run *r)
 		.n_intervals = d->intervals.n,
 		.random_reverse = d->reverse,
 		.crop = (int)d->size,
+		.whole = t->fed.width > 0,
 		.flip = d->flip,
 		.rotate = d->rotate,
 		.published_window = r->config->published && is_300_set(d->name),
@@ -363,37 +421,13 @@ static struct kc_loader_opts loader_opts(struct kc_run *r)
 	};
 }
 
-static int use_list(struct kc_run *r)
-{
-	const char *keys = r->config->data.keys;
-
-	if (!keys)
-		return 0;
-	if (!kc_file_exists(keys)) {
-		kc_run_say(r,
-			   "datasets.train.cache_keys: %s does not exist, all clips of %s are used",
-			   keys, r->config->data.root);
-		return 0;
-	}
-	return kc_dataset_use_list(r->data, keys);
-}
-
 int kc_run_open_data(struct kc_run *r)
 {
 	const struct kc_loader_opts o = loader_opts(r);
 	struct kc_loader_stats s;
 	int rc;
 
-	if (!r->config->data.root)
-		return KC_FAIL(KC_ECONFIG,
-			       "datasets.train.dataroot_GT: no data; expected a folder of clips or "
-			       "a pack file");
-	rc = kc_dataset_open(r->config->data.root, &r->data);
-	if (rc < 0)
-		return kc_cause(rc, "datasets.train.dataroot_GT");
-	rc = use_list(r);
-	if (rc < 0)
-		return kc_cause(rc, "datasets.train.cache_keys");
+	KC_TRY(open_dataset(r));
 	rc = kc_loader_open(r->data, &o, r->progress.cursor, &r->loader);
 	if (rc < 0)
 		return kc_cause(rc, "datasets.train");

@@ -20,6 +20,7 @@ struct kc_run {
 	struct kc_device device;
 	struct kc_training training;
 	struct kc_dataset *data;
+	int whole_width, whole_height;  /* of frames that the step crops; 0: the loader does */
 	struct kc_loader *loader;
 	const struct kc_batch *held;    /* given back when the next one is taken */
 	struct kc_experiment experiment;
@@ -36,7 +37,10 @@ struct kc_run {
 	int stop;                       /* exit status when any rank was asked to end */
 };
 
-/* The device and the compiled step, the same on every rank; no data and no folder are touched. */
+/*
+ * The device and the compiled step, the same on every rank.  No folder is touched, and of the data,
+ * where the step is to crop them, only the sizes of frames.
+ */
 int kc_run_open(struct kc_run *, struct kc_config *, const struct kc_run_args *);
 void kc_run_close(struct kc_run *);
 

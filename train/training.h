@@ -85,9 +85,14 @@ struct kc_training {
 	struct kc_graph *graph;
 	struct kc_model model;
 
-	/* Inputs that recipes share. */
+	/* Values that recipes share: inputs, or made from these. */
 	struct kc_tensor *frames;       /* uint8 [n * batch,3,H,W], frame-major */
 	struct kc_tensor *flows;        /* [pairs * batch,2,H,W], pair-major; NULL: none are fed */
+	/*
+	 * What is fed for them: they themselves (width 0), or frames of that size, stored flows,
+	 * and the table of what is cut out of these (train/crops.h).  NULL: not fed.
+	 */
+	struct { int width, height; struct kc_tensor *frames, *flows, *cuts; } fed;
 	struct kc_tensor *hint, *mask;  /* simulated: [batch,2,H,W], ab / 110, and [batch,1,H,W] */
 	struct kc_tensor *histogram, *saturation;       /* of models/global.h; or NULL */
 	struct kc_tensor *keep;         /* [batch,1,1,1]: 0 for images without loss; or NULL */
@@ -166,6 +171,12 @@ const struct kc_recipe *kc_recipe_of(const struct kc_config *);
 
 /* A line for the log: borrowed text. */
 void kc_training_remark(struct kc_training *, const char *text);
+
+/* For recipes, which know window and n_pairs by then: make t->frames, t->flows. */
+void kc_training_frames(struct kc_training *);
+void kc_training_flows(struct kc_training *);
+/* Feeds what these need of a batch to a plan; what the plan does not use is left out. */
+int kc_training_feed(struct kc_training *, struct kc_plan *, const struct kc_batch *);
 
 /* For recipes: adds a named term; to the loss as well when weight is not 0. */
 void kc_training_term(struct kc_training *, const char *name, struct kc_tensor *, double weight);
