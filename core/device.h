@@ -103,9 +103,10 @@ struct kc_memory {
 	/* Seconds of the device's clock between two that it has passed. */
 	int (*between)(struct kc_device *, void *from, void *to, double *seconds);
 
-	/* The runs enqueued between record and recorded are kept, not run; replay runs them. */
+	/* The runs enqueued between record and recorded are kept, not run; replay runs them.
+	 * launches: of kernels, copies and fills in them. */
 	int (*record)(struct kc_device *);
-	int (*recorded)(struct kc_device *, void **recording);
+	int (*recorded)(struct kc_device *, void **recording, int *launches);
 	int (*replay)(struct kc_device *, void *recording);
 	void (*forget)(struct kc_device *, void *recording);
 	/* For checks of order; or NULL: the step that is enqueued next uses these bytes; the host

@@ -66,6 +66,7 @@ struct kc_plan_stats {
 	size_t arena, slots, packed, params;    /* bytes */
 	size_t unshared;                        /* arena bytes if no buffer were shared */
 	double flops;                           /* of one run */
+	int launches;           /* of work in a run's recording; 0: there is none */
 };
 void kc_plan_stats(const struct kc_plan *, struct kc_plan_stats *);
 /* One line per step: operator, path, kernel, shapes, dtype, offset. */
@@ -75,7 +76,13 @@ void kc_plan_print(const struct kc_plan *, FILE *);
 void kc_plan_outline(const struct kc_plan *, FILE *);
 /* What is alive where the arena is fullest, the largest first. */
 void kc_plan_print_peak(const struct kc_plan *, FILE *);
-/* Needs opts.profile: time, GFLOP/s and GB/s per operator and per path, over all runs so far. */
+/* From now on as with opts.profile: runs are not recorded, and each of their steps is timed. */
+void kc_plan_profile_start(struct kc_plan *);
+/*
+ * Time, GFLOP/s and GB/s per operator, per path and per shape, over the runs with opts.profile so
+ * far.  On a device with memory of its own by the device's clock, from the end of one step to that
+ * of the next.
+ */
 void kc_plan_profile(const struct kc_plan *, FILE *);
 
 #endif

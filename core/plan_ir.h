@@ -114,6 +114,10 @@ struct kc_plan {
 	char *results;                  /* fetched numbers, as the last run left them */
 	int result;                     /* the value that holds them on the device; -1: none */
 	bool ended;                     /* the host knows that the last run is over */
+	int launches;                   /* in a recording */
+	/* Of runs with opts.profile. */
+	long profiled;
+	void **marks;                   /* fences around the steps, on such a device */
 };
 
 /* Appends; return the index or a negative error. */

@@ -34,7 +34,8 @@ void kc_plan_stats(const struct kc_plan *p, struct kc_plan_stats *st)
 	*st = (struct kc_plan_stats){.nodes = kc_graph_size(p->graph),
 				     .steps = p->n_steps,
 				     .arena = p->arena_bytes,
-				     .packed = p->device->packed_bytes};
+				     .packed = p->device->packed_bytes,
+				     .launches = p->launches};
 	for (int v = 0; v < p->n_values; v++) {
 		const struct kc_value *x = &p->values[v];
 
@@ -198,34 +199,53 @@ static int slowest_first(const void *a, const void *b)
 
 static void print_rows(const struct kc_plan *p, struct row *rows, int n, const char *title, FILE *f)
 {
-	double total = 0, runs = (double)KC_MAX(p->runs, 1L);
+	double total = 0, runs = (double)KC_MAX(p->profiled, 1L);
 
 	for (int i = 0; i < n; i++)
 		total += rows[i].seconds;
 	qsort(rows, (size_t)n, sizeof *rows, slowest_first);
-	fprintf(f, "%-56s %6s %9s %6s %9s %8s\n", title, "steps", "ms/run", "share", "GFLOP/s",
-		"GB/s");
+	fprintf(f, "%6s %9s %6s %9s %8s  %s\n", "steps", "ms/run", "share", "GFLOP/s", "GB/s",
+		title);
 	for (int i = 0; i < n && i < 60; i++)
-		fprintf(f, "%-56s %6d %9.3f %5.1f%% %9.1f %8.2f\n", rows[i].key, rows[i].steps,
+		fprintf(f, "%6d %9.3f %5.1f%% %9.1f %8.2f  %s\n", rows[i].steps,
 			1e3 * rows[i].seconds / runs, total > 0 ? 100 * rows[i].seconds / total : 0,
 			rows[i].seconds > 0 ? rows[i].flops * runs / rows[i].seconds / 1e9 : 0,
-			rows[i].seconds > 0 ? rows[i].bytes * runs / rows[i].seconds / 1e9 : 0);
-	fprintf(f, "%-56s %6s %9.3f\n", "all", "", 1e3 * total / runs);
+			rows[i].seconds > 0 ? rows[i].bytes * runs / rows[i].seconds / 1e9 : 0,
+			rows[i].key);
+	fprintf(f, "%6d %9.3f  100%% %18s  all\n", p->n_steps, 1e3 * total / runs, "");
 }
 
-static void operator_key(const struct kc_step *s, char *key, size_t size)
+static void operator_key(const struct kc_plan *p, const struct kc_step *s, char *key, size_t size)
 {
+	(void)p;
 	snprintf(key, size, "%s%s [%s]", s->op->name,
 		 s->node && s->node->backward ? " (backward)" : "", kernel_name(s));
 }
 
-static void path_key(const struct kc_step *s, char *key, size_t size)
+static void path_key(const struct kc_plan *p, const struct kc_step *s, char *key, size_t size)
 {
+	(void)p;
 	snprintf(key, size, "%s: %s", step_path(s), s->op->name);
 }
 
+/* "conv [cudnn]: 48x352x256x256, 196x352x3x3 -> 48x196x256x256 bf16" */
+static void shape_key(const struct kc_plan *p, const struct kc_step *s, char *key, size_t size)
+{
+	const struct kc_buf *y = s->n_out ? &p->values[s->out[0]].buf : NULL;
+	char dims[96];
+	int at = snprintf(key, size, "%s [%s]:", s->op->name, kernel_name(s));
+
+	for (int k = 0; k < s->n_in && k < 2 && at < (int)size; k++)
+		at += snprintf(key + at, size - (size_t)at, " %s",
+			       kc_dims_text(&p->values[s->in[k]].buf.type, dims));
+	if (y && at < (int)size)
+		snprintf(key + at, size - (size_t)at, " -> %s %s", kc_dims_text(&y->type, dims),
+			 kc_dtype_name((enum kc_dtype)y->type.dtype));
+}
+
 static void print_profile(const struct kc_plan *p, struct row *rows, const char *title, FILE *f,
-			  void (*key_of)(const struct kc_step *, char *, size_t))
+			  void (*write)(const struct kc_plan *, const struct kc_step *, char *,
+					size_t))
 {
 	int n = 0;
 
@@ -234,7 +254,7 @@ static void print_profile(const struct kc_plan *p, struct row *rows, const char 
 		struct row *r;
 		char key[160];
 
-		key_of(s, key, sizeof key);
+		write(p, s, key, sizeof key);
 		r = find_row(rows, &n, key);
 		r->seconds += s->seconds;
 		r->flops += step_flops(s);
@@ -246,13 +266,20 @@ static void print_profile(const struct kc_plan *p, struct row *rows, const char 
 
 void kc_plan_profile(const struct kc_plan *p, FILE *f)
 {
-	for (int by_path = 0; by_path < 2; by_path++) {
+	static const struct {
+		const char *title;
+		void (*write)(const struct kc_plan *, const struct kc_step *, char *, size_t);
+	} tables[] = {
+		{"operator [kernel]", operator_key}, {"path: operator", path_key},
+		{"operator [kernel]: first inputs -> output", shape_key},
+	};
+
+	for (size_t i = 0; i < KC_COUNT(tables); i++) {
 		struct row *rows = kc_calloc((size_t)p->n_steps + 1, sizeof *rows);
 
 		if (!rows)
 			return;
-		print_profile(p, rows, by_path ? "path: operator" : "operator [kernel]", f,
-			      by_path ? path_key : operator_key);
+		print_profile(p, rows, tables[i].title, f, tables[i].write);
 		free(rows);
 	}
 }

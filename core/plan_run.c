@@ -33,10 +33,45 @@ static void touch(const struct kc_plan *p, const struct kc_step *s)
 			 s->op->name);
 }
 
+static int mark(struct kc_plan *p, int i)
+{
+	const struct kc_memory *m = p->device->memory;
+
+	if (!p->marks) {
+		p->marks = kc_calloc((size_t)p->n_steps + 1, sizeof *p->marks);
+		if (!p->marks)
+			return KC_ENOMEM;
+	}
+	if (!p->marks[i])
+		KC_TRY(m->fence(p->device, &p->marks[i]));
+	return m->mark(p->device, KC_LANE_RUNS, p->marks[i]);
+}
+
+static int collect_marks(struct kc_plan *p)
+{
+	const struct kc_memory *m = p->device->memory;
+
+	KC_TRY(m->await(p->device, p->marks[p->n_steps]));
+	for (int i = 0; i < p->n_steps; i++) {
+		double seconds;
+
+		KC_TRY(m->between(p->device, p->marks[i], p->marks[i + 1], &seconds));
+		p->steps[i].seconds += seconds;
+	}
+	return 0;
+}
+
+void kc_plan_profile_start(struct kc_plan *p)
+{
+	p->opts.profile = true;
+}
+
 static int run_steps(struct kc_plan *p)
 {
-	bool timed = p->opts.profile;
+	bool timed = p->opts.profile, marked = timed && p->device->memory;
 
+	if (marked)
+		KC_TRY(mark(p, 0));
 	for (int i = 0; i < p->n_steps; i++) {
 		struct kc_step *s = &p->steps[i];
 		double start = timed ? kc_now() : 0;
@@ -44,17 +79,18 @@ static int run_steps(struct kc_plan *p)
 
 		touch(p, s);
 		rc = run_step(p, s);
-		if (!rc && timed && p->device->memory)
-			rc = p->device->memory->wait(p->device);
+		if (!rc && marked)
+			rc = mark(p, i + 1);
 		if (rc < 0)
 			return kc_cause(rc, "%s (%s)", s->node ? s->node->path : "packing",
 					s->op->name);
 		if (p->opts.ranks)
 			KC_TRY(kc_ranks_poll(p->opts.ranks));
-		if (timed)
+		if (timed && !marked)
 			s->seconds += kc_now() - start;
 	}
-	return 0;
+	p->profiled += timed;
+	return marked ? collect_marks(p) : 0;
 }
 
 static int get_ready(struct kc_plan *p)
@@ -88,7 +124,7 @@ static int record(struct kc_plan *p, struct kc_place *at)
 
 	KC_TRY(m->record(p->device));
 	rc = run_and_fetch(p);
-	end = m->recorded(p->device, &at->recording);
+	end = m->recorded(p->device, &at->recording, &p->launches);
 	if (rc < 0 && at->recording) {          /* of some of the steps */
 		m->forget(p->device, at->recording);
 		at->recording = NULL;

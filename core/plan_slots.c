@@ -160,6 +160,10 @@ static void free_on_device(struct kc_plan *p)
 void kc_plan_dealloc(struct kc_plan *p)
 {
 	if (p->device->memory) {
+		for (int i = 0; p->marks && i <= p->n_steps; i++)
+			if (p->marks[i])
+				p->device->memory->fence_free(p->device, p->marks[i]);
+		free(p->marks);
 		free_on_device(p);
 		return;
 	}

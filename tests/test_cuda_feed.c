@@ -11,6 +11,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 enum { N = 40, RUNS = 9 };
 
@@ -301,9 +302,75 @@ static void test_order(void)
 	kc_test_fault(early_read, "reading reads what a copy of another stream uses");
 }
 
+/* ---- figures ---- */
+
+/* Milliseconds of a run in the last line of the profile's first table; of how many steps. */
+static double profiled(const struct kc_plan *p, int *steps)
+{
+	char *text = NULL, *all, *line;
+	double ms = 0;
+	size_t n;
+	FILE *f = open_memstream(&text, &n);
+
+	KC_ASSERT(f);
+	kc_plan_profile(p, f);
+	fclose(f);
+	KC_CHECK(strstr(text, " fused [chain]\n"));
+	KC_CHECK(strstr(text, " fused [chain]: 40 40 -> 40 float32\n"));
+	all = strstr(text, "  all\n");
+	KC_ASSERT(all);
+	for (line = all; line > text && line[-1] != '\n'; line--)
+		;
+	KC_CHECK(sscanf(line, "%d %lf", steps, &ms) == 2);
+	free(text);
+	return ms;
+}
+
+/* A plan that ran is profiled from then on, and computes the same. */
+static void test_profile(void)
+{
+	struct kc_plan_stats s;
+	struct seen before, after;
+	struct feeding f;
+	int steps = 0;
+
+	if (begin(&f, "recorded")) {
+		feed(&f, 0);
+		for (int i = 0; i < 2 * KC_RING + 1; i++)
+			KC_CHECK_OK(kc_plan_run(f.plan));
+		look(&f, &before);
+		kc_plan_stats(f.plan, &s);
+		KC_CHECK(s.launches >= s.steps);
+		kc_plan_profile_start(f.plan);
+		for (int i = 0; i < 3; i++)
+			KC_CHECK_OK(kc_plan_run(f.plan));
+		look(&f, &after);
+		KC_CHECK(!memcmp(&before, &after, sizeof before));
+		KC_CHECK(profiled(f.plan, &steps) > 0);
+		KC_CHECK(steps == s.steps);
+	}
+	end(&f);
+}
+
+/* Of any device; and what it took is given back. */
+static void test_peak(void)
+{
+	struct kc_device d;
+	size_t held = emu_allocations();
+
+	if (!KC_CHECK_OK(kc_emulator_open(&d)))
+		return;
+	KC_CHECK(kc_device_peak(&d, false) > 1e5);
+	KC_CHECK(kc_device_peak(&d, true) > 1e5);
+	kc_device_release(&d);
+	KC_CHECK(emu_allocations() == held);
+}
+
 const struct kc_test kc_tests_cuda_feed[] = {
 	{"what is fed during a run is for the next one", test_values},
 	{"what is not fed stays", test_again},
 	{"a run that is fed ahead is waited for once", test_waits},
 	{"every place where one lane waits for another is needed", test_order},
+	{"cuda: a plan that ran can be profiled, and says how much it launches", test_profile},
+	{"cuda: the peak of matrix products is measured", test_peak},
 	{0}};

@@ -191,17 +191,21 @@ static int record(struct kc_device *d)
 			     "recording");
 }
 
-static int recorded(struct kc_device *d, void **recording)
+static int recorded(struct kc_device *d, void **recording, int *launches)
 {
 	cudaGraph_t graph = NULL;
 	cudaGraphExec_t exec = NULL;
+	size_t n = 0;
 	int rc = kc_cuda_check(cudaStreamEndCapture(kc_cuda_of(d)->stream, &graph), "recording");
 
+	if (!rc)
+		rc = kc_cuda_check(cudaGraphGetNodes(graph, NULL, &n), "recording");
 	if (!rc)
 		rc = kc_cuda_check(cudaGraphInstantiate(&exec, graph, 0), "recording");
 	if (graph)
 		cudaGraphDestroy(graph);
 	*recording = exec;
+	*launches = (int)n;
 	return rc;
 }
 

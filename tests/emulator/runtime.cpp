@@ -443,6 +443,14 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 	return emu_report(bad);
 }
 
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, cudaGraphNode_t *nodes, size_t *n)
+{
+	if (!graph || nodes)
+		return emu_report(cudaErrorInvalidValue);
+	*n = graph->nodes.size();
+	return cudaSuccess;
+}
+
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t *exec, cudaGraph_t graph, unsigned long long)
 {
 	struct emu_graph_exec *e = new emu_graph_exec{*graph, {}};
