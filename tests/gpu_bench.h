@@ -16,10 +16,11 @@ struct bench_args {
 
 /*
  * Writes members of a JSON object, each with a comma behind it: milliseconds of a step as the
- * host sees it (median, least, most), of what came before (build_ms: plans with their choice of
- * kernels; first_ms; second_ms, which records), TFLOP and TFLOP/s of a step, the measured peak of
- * matrix products and the share of it, frames a second, bytes as planned and as the device lost
- * them, in MB.
+ * host sees it (median, least, most) and of its plan by the device's clock (median), launches in
+ * its recording, frames a second, TFLOP and TFLOP/s of a step, the measured peak of matrix products
+ * and the share of it, bytes as planned and as the device lost them, in MB, steps of the plan, and
+ * milliseconds of what came before (build_ms: plans with their choice of kernels; first_ms;
+ * recording_ms: of a step that was recorded, too).
  */
 int bench_step(const struct bench_args *, char *figures, size_t size);
 

@@ -367,7 +367,7 @@ static int check_bench(const char *precision, int n)
 	const struct bench_args a = {.device = device_name, .tf32 = !strcmp(precision, "tf32"),
 				     .set = set.v, .steps = n, .profile = stderr};
 	double start = kc_now();
-	char figures[1200] = "";
+	char figures[1400] = "";
 	int at = snprintf(figures, sizeof figures, "\"precision\": \"%s\", ", precision);
 
 	kc_test_ok(bench_step(&a, figures + at, sizeof figures - (size_t)at), __FILE__, __LINE__,

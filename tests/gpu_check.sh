@@ -90,7 +90,7 @@ esac
 echo "1 passed, 0 failed"
 END
 run whole 0
-shows "Stand-in" " passed, 0 failed, 0 left out" "| device | ok |" "cuda:0: emulator" \
+shows "## Where the time of a step goes" "conv [cudnn conv]" "Stand-in" " passed, 0 failed, 0 left out" "| device | ok |" "cuda:0: emulator" \
 	"| Kinemacolor | bf16 |" "| Kinemacolor | tf32 |" "| Kinemacolor | float32 |" \
 	"| Kinemacolor, deterministic | bf16 |" "| PyTorch 2.0, eager, any | bf16 | 1500.0 (1400.0, 1600.0) |" \
 	"| PyTorch 2.0, compile, any | bf16 |" "| PyTorch 2.0, eager, any | tf32 |" "| operators | ok |" \

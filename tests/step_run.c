@@ -16,10 +16,13 @@ static uint8_t wave(int64_t x, int64_t y, int channel)
 	return (uint8_t)(128 + 90 * sin(phase) + 30 * cos(0.07 * (double)(x - 2 * y)));
 }
 
-static void paint(struct kc_batch *b)
+static size_t frame_bytes(const struct kc_batch *b)
 {
-	uint8_t *p = b->frames;
+	return 3 * (size_t)b->batch * (size_t)b->height * (size_t)b->width * (size_t)b->window;
+}
 
+static void paint(uint8_t *p, const struct kc_batch *b)
+{
 	for (int t = 0; t < b->window; t++)
 		for (int s = 0; s < b->batch; s++)
 			for (int y = 0; y < b->height; y++)
@@ -54,9 +57,6 @@ static int film(struct step_run *r)
 			       .width = (int)r->config.data.size,
 			       .n_pairs = t->flows ? t->n_pairs : 0};
 	pixels = (size_t)b->batch * (size_t)b->height * (size_t)b->width;
-	b->frames = kc_alloc(3 * pixels * (size_t)b->window);
-	if (!b->frames)
-		return KC_ENOMEM;
 	if (!t->flows)
 		return 0;
 	b->flows = kc_calloc(2 * pixels * (size_t)b->n_pairs, sizeof *b->flows);
@@ -70,9 +70,18 @@ static int next(void *own, const struct kc_batch **out)
 {
 	struct step_run *r = own;
 
-	r->batch.index = r->steps;
-	paint(&r->batch);
-	*out = &r->batch;
+	struct kc_batch *b = &r->batch;
+	uint8_t **film = &r->films[r->steps % STEP_FILMS];
+
+	b->index = r->steps % STEP_FILMS;
+	if (!*film) {
+		*film = kc_alloc(frame_bytes(b));
+		if (!*film)
+			return KC_ENOMEM;
+		paint(*film, b);
+	}
+	b->frames = *film;
+	*out = b;
 	return 0;
 }
 
@@ -115,7 +124,8 @@ void step_close(struct step_run *r)
 	kc_training_close(&r->training);
 	kc_device_release(&r->device);
 	kc_config_release(&r->config);
-	free(r->batch.frames);
+	for (int i = 0; i < STEP_FILMS; i++)
+		free(r->films[i]);
 	free(r->batch.flows);
 }
 

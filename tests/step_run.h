@@ -7,11 +7,15 @@
 
 #include "train/training.h"
 
+/* Painting takes longer than a step on a GPU: so many batches come again and again. */
+enum { STEP_FILMS = 4 };
+
 struct step_run {
 	struct kc_config config;
 	struct kc_device device;
 	struct kc_training training;
 	struct kc_batch batch;
+	uint8_t *films[STEP_FILMS];     /* painted when they are first shown */
 	int64_t steps;                  /* made so far */
 };
 
@@ -20,7 +24,7 @@ struct step_run {
 int step_open(struct step_run *, int (*device)(struct kc_device *, void *own), void *own,
 	      const char *const *set);
 void step_close(struct step_run *);
-/* That many steps, each on another piece of film. */
+/* That many steps, each on another batch than the one before. */
 int step_take(struct step_run *, int n);
 
 /* Masters and moments as one array of floats, which the caller frees; step_restore takes it. */

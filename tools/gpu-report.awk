@@ -54,9 +54,9 @@ function block(file, most,    line, n) {
 # Of every table of a profile the head, the first 20 rows and the sum.
 function profile(file,    line, n, row) {
 	while ((getline line < file) > 0) {
-		if (line ~ / ms\/run /)
+		if (line ~ /^ *steps +ms\/run /)
 			row = 0
-		if (row++ > 20 && line !~ /^all /)
+		if (row++ > 20 && line !~ / all$/)
 			continue
 		if (!n++)
 			print "\n## Where the time of a step goes (bf16)\n\n```"
@@ -102,9 +102,9 @@ function step_row(r,    f, precision, ms, who, ratio, rate, peak) {
 		rate = sprintf("%.1f", 1000 * get(f, "batch") * get(f, "frames") / ms)
 	if (get(f, "peak_tflops") > 0)
 		peak = sprintf("%.1f %% of %s", 100 * get(f, "of_peak"), get(f, "peak_tflops"))
-	printf "| %s | %s | %s (%s, %s) | %s | %s | %s | %s | %s |\n", who, precision, ms,
-		get(f, "min_ms"), get(f, "max_ms"), or_dash(ratio), or_dash(rate),
-		or_dash(get(f, "tflops")), or_dash(peak), or_dash(get(f, "device_mb"))
+	printf "| %s | %s | %s (%s, %s) | %s | %s | %s | %s | %s | %s |\n", who, precision, ms,
+		get(f, "min_ms"), get(f, "max_ms"), or_dash(get(f, "device_ms")), or_dash(ratio),
+		or_dash(rate), or_dash(get(f, "tflops")), or_dash(peak), or_dash(get(f, "device_mb"))
 }
 
 END {
@@ -124,9 +124,9 @@ END {
 		print "\n## Training step\n"
 		printf "siggraph17 and FlowNet 2.0, %s windows of %s frames, %s x %s.\n\n",
 			get(f, "batch"), get(f, "frames"), get(f, "side"), get(f, "side")
-		print "| | precision | ms (least, most) | times ours | frames/s | TFLOP/s " \
-			"| of the measured peak, TFLOP/s | memory, MB |"
-		print "|---|---|---|---|---|---|---|---|"
+		print "| | precision | ms (least, most) | on the device | times ours | frames/s " \
+			"| TFLOP/s | of the measured peak, TFLOP/s | memory, MB |"
+		print "|---|---|---|---|---|---|---|---|---|"
 		for (i = 1; i <= steps; i++)
 			step_row(step[i])
 	}
