@@ -1,5 +1,5 @@
 /* Networks that stand alone: siggraph17, eccv16, flownet2, discriminators. */
-#include "tests/golden.h"
+#include "tests/golden_net.h"
 
 #include "losses/adversarial.h"
 #include "losses/classes.h"
@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { FEEDS = 8, NAME = 160 };
+enum { NAME = 160 };
 
 /* ---- what the checkers of networks share ---- */
 
@@ -181,49 +181,36 @@ void golden_fetch_release(struct golden_fetch *f)
 
 /* ---- a network as a graph with data ---- */
 
-struct net {
-	const struct kc_st *st;
-	struct kc_graph *g;
-	struct kc_model m;
-	struct test_feed feed[FEEDS];
-	int n_feed;
-	struct { const char *name; struct kc_tensor *t; } out[48];
-	int n_out;
-	struct kc_tensor *loss;
-};
-
-static void net_out(struct net *n, const char *name, struct kc_tensor *t)
+void net_out(struct net *n, const char *name, struct kc_tensor *t)
 {
 	KC_ASSERT((size_t)n->n_out < KC_COUNT(n->out));
 	n->out[n->n_out].name = name;
 	n->out[n->n_out++].t = t;
 }
 
-/* An input with the data of a tensor, or with a given part of them. */
-static struct kc_tensor *net_feed(struct net *n, const char *name, struct kc_type type,
-				  double *data)
+struct kc_tensor *net_feed(struct net *n, const char *name, struct kc_type type, double *data)
 {
 	struct kc_tensor *t = kc_input(n->g, name, type);
 
-	KC_ASSERT(n->n_feed < FEEDS);
+	KC_ASSERT(n->n_feed < NET_FEEDS);
 	n->feed[n->n_feed++] = (struct test_feed){t, data};
 	return t;
 }
 
-static struct kc_tensor *missing(struct net *n)
+struct kc_tensor *net_fail(struct net *n)
 {
 	return kc_graph_fail(n->g, "%s", kc_errmsg());
 }
 
-static struct kc_tensor *net_input(struct net *n, const char *name)
+struct kc_tensor *net_input(struct net *n, const char *name)
 {
 	struct kc_type type;
 	double *data;
 
 	if (golden_type(n->st, name, &type) < 0)
-		return missing(n);
+		return net_fail(n);
 	data = golden_tensor(n->st, name, NULL);
-	return data ? net_feed(n, name, type, data) : missing(n);
+	return data ? net_feed(n, name, type, data) : net_fail(n);
 }
 
 /* Frames stored as bytes [N,H,W,3], as reals [N,3,H,W] of the same range. */
@@ -234,14 +221,14 @@ static struct kc_tensor *net_frames(struct net *n, const char *name)
 	double *data, *planes;
 
 	if (golden_type(n->st, name, &bytes) < 0 || bytes.ndim != 4)
-		return missing(n);
+		return net_fail(n);
 	type = KC_TYPE(KC_F64, bytes.dim[0], bytes.dim[3], bytes.dim[1], bytes.dim[2]);
 	data = golden_tensor(n->st, name, NULL);
 	planes = kc_calloc((size_t)kc_numel(&type), sizeof *planes);
 	if (!data || !planes) {
 		free(data);
 		free(planes);
-		return missing(n);
+		return net_fail(n);
 	}
 	from = kc_buf_of(data, &type, KC_CLAST);
 	to = kc_buf_of(planes, &type, KC_PLAIN);
@@ -354,7 +341,7 @@ static void build_discriminator(struct net *n, const struct kc_patchgan_args *a)
 	n->loss = kc_lsgan(n->g, n->out[0].t, 1);
 	net_out(n, "loss", n->loss);
 	if (kc_grad(n->g, n->loss, NULL, &x, 1, &dx) < 0)
-		dx = missing(n);
+		dx = net_fail(n);
 	net_out(n, "dx", kc_scale(n->g, dx, (double)kc_numel(&x->type)));
 	net_statistics(n);
 }
@@ -409,7 +396,7 @@ static void build_vgg(struct net *n, enum kc_vgg_depth depth)
 			loss = kc_mean(n->g, kc_square(n->g, out[i]));
 	}
 	if (!loss || kc_grad(n->g, loss, NULL, &x, 1, &dx) < 0)
-		dx = missing(n);
+		dx = net_fail(n);
 	net_out(n, "dx", kc_scale(n->g, dx, 1e4));
 }
 
@@ -431,6 +418,7 @@ static const struct {
 	{"nlayer_bn_eval", build_nlayer_bn}, {"nlayer_bn_train", build_nlayer_bn},
 	{"nlayer_in", build_nlayer_in}, {"pixel_bn_train", build_pixel_bn},
 	{"sn_patch", build_sn_patch}, {"vgg16", build_vgg16}, {"vgg19", build_vgg19},
+	{"convlstm_net", net_conv_lstm}, {"lstm_net", net_lstm},
 };
 
 /* ---- running ---- */
