@@ -136,6 +136,17 @@ static void matmul(struct op_build *b)
 	op_give(b, kc_matmul_t(b->g, op_real(b, -1, 1, x), op_real(b, -1, 1, y), N[4], N[5]));
 }
 
+/* Factors that lie nowhere as matrices: one row, one column, one number again and again. */
+static void matmul_repeated(struct op_build *b)
+{
+	struct kc_type x = REAL(4, 6), y = REAL(6, 5);
+	struct kc_tensor *row = kc_expand_to(b->g, op_real(b, -1, 1, REAL(1, 6)), &x);
+	struct kc_tensor *column = kc_expand_to(b->g, op_real(b, -1, 1, REAL(6, 1)), &y);
+
+	op_give(b, kc_matmul_t(b->g, row, column, false, false));
+	op_give(b, kc_matmul_t(b->g, kc_fill(b->g, 0.5, x), column, false, false));
+}
+
 /* ---- shape ---- */
 
 static void expand(struct op_build *b)
@@ -489,6 +500,7 @@ const struct op_row op_rows[] = {
 	{"matmul", "batched", matmul, {3, 4, 5, 6, 0, 0}, 0},
 	{"matmul", "batched, both transposed", matmul, {2, 3, 17, 4, 1, 1}, 0},
 	{"matmul", "a column", matmul, {0, 9, 33, 1, 1, 0}, 0},
+	{"matmul", "repeated", matmul_repeated, {0}, 0},
 	{"expand", "", expand, {5}, 0},
 	{"expand", "to two axes", expand, {1}, 0},
 	{"sum_to", "channels", sum_to, {2, 17, 4, 5, 1, 17, 1, 1}, 0},
