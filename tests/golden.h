@@ -84,12 +84,20 @@ void golden_compare(struct golden_case *, const char *what, const double *got,
 /* One number and what it may be off. */
 void golden_number(struct golden_case *, const char *what, double got, double expected,
 		   double allowed);
+/* What bf16 may be off: a value, gradients of parameters, an input's gradient. */
+struct golden_room { double value, grad, dx; };
+
+static inline struct golden_room golden_room(double allowed)
+{
+	return (struct golden_room){allowed, allowed, 3 * allowed};
+}
+
 /*
  * Every value of `low` against that of `full`: relative L2 distance; gradients "grad*.name" as
- * one vector, an input's gradient "dx" with three times the room.
+ * one vector; "dx" is an input's gradient.
  */
 void golden_distances(struct golden_case *, const struct golden_values *low,
-		      const struct golden_values *full, double allowed);
+		      const struct golden_values *full, struct golden_room);
 void golden_end(struct golden_case *);
 
 /* ---- reading fixtures ---- */

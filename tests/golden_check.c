@@ -199,7 +199,7 @@ static double family_distance(const struct golden_values *low, const struct gold
 }
 
 void golden_distances(struct golden_case *c, const struct golden_values *low,
-		      const struct golden_values *full, double allowed)
+		      const struct golden_values *full, struct golden_room room)
 {
 	if (low->n != full->n) {
 		golden_fail(c, "%zu values in bfloat16, %zu in float32", low->n, full->n);
@@ -212,7 +212,7 @@ void golden_distances(struct golden_case *c, const struct golden_values *low,
 		if (!strncmp(v->name, "grad", 4)) {
 			if (!i || !related(v->name, full->v[i - 1].name))
 				golden_number(c, v->name, family_distance(low, full, v->name), 0,
-					      allowed);
+					      room.grad);
 			continue;
 		}
 		/* What is zero in exact arithmetic is measured against its siblings. */
@@ -224,7 +224,7 @@ void golden_distances(struct golden_case *c, const struct golden_values *low,
 		 * changes its part by most of it.  Discriminators are 0.12 off with their slope of
 		 * 0.2 and 0.011 with one of 0.99.
 		 */
-		golden_number(c, v->name, error, 0, strcmp(v->name, "dx") ? allowed : 3 * allowed);
+		golden_number(c, v->name, error, 0, strcmp(v->name, "dx") ? room.value : room.dx);
 	}
 }
 

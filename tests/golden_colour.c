@@ -269,7 +269,7 @@ void golden_colour(struct golden *g, const struct kc_st *st)
 	golden_error(&c, compute(g, st, g->mode, &values));
 	if (!c.failures && g->mode == GOLDEN_BF16) {
 		golden_error(&c, compute(g, st, GOLDEN_F32, &full));
-		golden_distances(&c, &values, &full, 2e-2);
+		golden_distances(&c, &values, &full, golden_room(2e-2));
 	} else if (!c.failures) {
 		compare(&c, st, &values);
 	}

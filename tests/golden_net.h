@@ -20,12 +20,23 @@ struct net {
 
 /* A tensor of the file as an input. */
 struct kc_tensor *net_input(struct net *, const char *name);
+/* Frames stored as bytes [N,H,W,3], as reals [N,3,H,W] of the same range. */
+struct kc_tensor *net_frames(struct net *, const char *name);
 /* An input with given data, which now belong to the net. */
 struct kc_tensor *net_feed(struct net *, const char *name, struct kc_type, double *data);
 /* A value to compare with the tensor of that name, or with a sample of it. */
 void net_out(struct net *, const char *name, struct kc_tensor *);
 /* The call's error as the graph's. */
 struct kc_tensor *net_fail(struct net *);
+
+/* A network by the name of its weights, and what bf16 may be off there. */
+struct net_kind {
+	const char *name;
+	void (*build)(struct net *);
+	struct golden_room room;
+};
+/* NULL when there is none. */
+const struct net_kind *net_find(const char *name);
 
 /* tests/golden_recurrent.c */
 void net_conv_lstm(struct net *);

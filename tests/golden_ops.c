@@ -439,7 +439,7 @@ static void check_case(struct golden *g, const struct kc_st *st, const struct kc
 	golden_error(&check, compute(g, st, info->key, info, g->mode, &values));
 	if (!check.failures && g->mode == GOLDEN_BF16) {
 		golden_error(&check, compute(g, st, info->key, info, GOLDEN_F32, &full));
-		golden_distances(&check, &values, &full, 2e-2);
+		golden_distances(&check, &values, &full, golden_room(2e-2));
 	} else if (!check.failures) {
 		compare_with_file(&check, st, info->key, op->text, &values);
 	}

@@ -372,7 +372,7 @@ void golden_tcvc_train(struct golden *g, const struct kc_st *st)
 	golden_error(&c, train(g, st, g->mode, &values));
 	if (!c.failures && g->mode == GOLDEN_BF16) {
 		golden_error(&c, train(g, st, GOLDEN_F32, &full));
-		golden_distances(&c, &values, &full, 5e-2);
+		golden_distances(&c, &values, &full, golden_room(5e-2));
 	} else if (!c.failures) {
 		golden_error(&c, compare(&c, st, &values));
 	}

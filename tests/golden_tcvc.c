@@ -390,7 +390,7 @@ static void check(struct golden *g, const char *name, const struct kc_st *inputs
 	golden_error(&c, compute(g, inputs, summaries, g->mode, &values));
 	if (!c.failures && g->mode == GOLDEN_BF16) {
 		golden_error(&c, compute(g, inputs, summaries, GOLDEN_F32, &full));
-		golden_distances(&c, &values, &full, 5e-2);
+		golden_distances(&c, &values, &full, golden_room(5e-2));
 	} else if (!c.failures) {
 		golden_error(&c, summaries ? compare_gradients(&c, st, summaries, &values)
 					   : compare_forward(&c, st, &values));
