@@ -153,7 +153,8 @@ int kc_device_get(struct kc_device *, void *dst, const void *src, size_t bytes);
 void *kc_device_scratch(struct kc_device *, size_t bytes);
 /* Gives back the packed copies of frozen parameters; plans of the device must be gone. */
 void kc_device_unpack(struct kc_device *);
-/* Gives everything back; plans of the device must be gone.  It can be used again. */
+/* Gives everything back; plans of the device must be gone.  It can be used again, once opened
+ * again where somebody has opened it. */
 void kc_device_release(struct kc_device *);
 
 /* The device that has reference kernels only: the oracle.  (layers/cpu/cpu.h has the fast one.) */

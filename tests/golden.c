@@ -63,11 +63,24 @@ static int read_options(int argc, char **argv, struct golden *g, const char **de
 	return i;
 }
 
+/* Each file on a device opened anew, so that none finds what another has left. */
+static int check_files(struct golden *g, const char *device, char **file, int n)
+{
+	for (int i = 0; i < n; i++) {
+		struct kc_device d;
+
+		KC_TRY(test_device(device, &d));
+		g->device = &d;
+		golden_file(g, file[i]);
+		kc_device_release(&d);
+	}
+	return 0;
+}
+
 int main(int argc, char **argv)
 {
 	struct golden g = {0};
-	struct kc_device device;
-	const char *name = "cpu";
+	const char *device = "cpu";
 	int first;
 
 	kc_cpu_share_cores(argv);
@@ -75,15 +88,10 @@ int main(int argc, char **argv)
 		fputs(usage, stdout);
 		return 0;
 	}
-	first = read_options(argc, argv, &g, &name);
-	if (first < 0 || test_device(name, &device) < 0) {
+	first = read_options(argc, argv, &g, &device);
+	if (first < 0 || check_files(&g, device, argv + first, argc - first) < 0) {
 		fprintf(stderr, "golden: %s\n%s", kc_errmsg(), first < 0 ? usage : "");
 		return 1;
-	}
-	g.device = &device;
-	for (int i = first; i < argc; i++) {
-		golden_file(&g, argv[i]);
-		kc_device_release(&device);     /* what it holds for the networks of this file */
 	}
 	printf("%d passed, %d failed\n", g.passed, g.failed);
 	return g.failed ? 1 : 0;
