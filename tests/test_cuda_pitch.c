@@ -77,6 +77,36 @@ static struct kc_tensor *network(struct net *net)
 	return conv(net, kc_shift(g, c, 1), 6, 3, 1, KC_ACT_NONE);
 }
 
+static struct kc_tensor *energy(struct kc_graph *g, struct kc_tensor *y)
+{
+	return kc_sum(g, kc_square(g, y));
+}
+
+/* An image of 22 channels with pads that everybody reads who takes them, and images made of it;
+ * gradients read and write them the other way round. */
+static struct kc_tensor *moves(struct net *net)
+{
+	struct kc_graph *g = net->g;
+	struct kc_tensor *a, *to[8], *part[2], *sum;
+	int n = 0;
+
+	net->x = kc_input(g, "x", KC_TYPE(KC_REAL, 2, 3, SIDE, SIDE + 1));
+	a = conv(net, net->x, 22, 1, 1, KC_ACT_NONE);
+	sum = kc_add(g, energy(g, kc_softmax(g, a, 1)), energy(g, kc_log_softmax(g, a, 1)));
+	kc_split(g, a, 1, 2, part);
+	to[n++] = part[0];
+	to[n++] = part[1];
+	to[n++] = kc_flip(g, a, 3);
+	to[n++] = kc_slice(g, a, 1, 3, 17, 1);
+	to[n++] = kc_slice(g, a, 2, 1, SIDE - 3, 1);
+	to[n++] = kc_pad(g, a, KC_PAD_CONSTANT, 1, 2, 0, 1);
+	to[n++] = kc_pad(g, a, KC_PAD_REFLECT, 1, 2, 0, 1);
+	to[n++] = kc_permute(g, a, (int[]){0, 1, 3, 2});
+	for (int i = 0; i < n; i++)
+		sum = kc_add(g, sum, energy(g, conv(net, to[i], 6, 1, 1, KC_ACT_NONE)));
+	return sum;
+}
+
 static void add_gradients(struct net *net, struct kc_tensor *of)
 {
 	struct kc_tensor *wrt[MAX_FETCH];
@@ -90,17 +120,17 @@ static void add_gradients(struct net *net, struct kc_tensor *of)
 }
 
 /* The result; its gradients; or those of the norm of its gradient by x. */
-static void open_net(struct net *net, int order)
+static void open_net(struct net *net, struct kc_tensor *(*build)(struct net *), int order)
 {
 	struct kc_tensor *y;
 
 	*net = (struct net){.g = kc_graph_new(&kc_layers), .params = kc_params_new(KC_F32), .n = 1};
 	KC_ASSERT(net->g && net->params);
-	y = net->fetch[0] = network(net);
-	y = kc_sum(net->g, kc_square(net->g, y));
+	y = net->fetch[0] = build(net);
+	y = energy(net->g, y);
 	if (order == 2) {
 		KC_CHECK_OK(kc_grad(net->g, y, NULL, &net->x, 1, &y));
-		y = kc_sum(net->g, kc_square(net->g, y));
+		y = energy(net->g, y);
 	}
 	if (order)
 		add_gradients(net, y);
@@ -296,7 +326,8 @@ static void compare(const struct net *net, const char *name, const float *a, con
 	}
 }
 
-static void one_net(int order, bool deterministic, bool no_fuse)
+static void one_net(struct kc_tensor *(*build)(struct net *), int order, bool deterministic,
+		    bool no_fuse)
 {
 	static const char *const name[] = {"result", "gradients", "second gradients"};
 	struct kc_plan_opts opts = {
@@ -307,7 +338,7 @@ static void one_net(int order, bool deterministic, bool no_fuse)
 	struct net net;
 	float *want, *have;
 
-	open_net(&net, order);
+	open_net(&net, build, order);
 	want = kc_calloc((size_t)total(&net), sizeof *want);
 	have = kc_calloc((size_t)total(&net), sizeof *have);
 	KC_ASSERT(want && have);
@@ -326,8 +357,9 @@ static void test_networks(void)
 {
 	emu_seed(1);
 	for (int order = 0; order < 3; order++)
-		one_net(order, true, false);
-	one_net(1, true, true);
+		one_net(network, order, true, false);
+	one_net(network, 1, true, true);
+	one_net(moves, 1, true, false);
 }
 
 static void test_compiled(void)
@@ -336,7 +368,7 @@ static void test_compiled(void)
 
 	setenv("XDG_CACHE_HOME", kc_test_dir(), 1);
 	emu_cudnn_compiles = emu_cudnn_prefers_fused = true;
-	one_net(1, false, false);
+	one_net(network, 1, false, false);
 	emu_cudnn_compiles = emu_cudnn_prefers_fused = false;
 	if (before)
 		setenv("XDG_CACHE_HOME", before, 1);
@@ -376,7 +408,7 @@ static void test_which(void)
 	struct net net;
 	char *text;
 
-	open_net(&net, 0);
+	open_net(&net, network, 0);
 	text = traced(&net, true, NULL, &with);
 	KC_CHECK(strstr(text, "pitch: 11 images with pads"));
 	free(text);
