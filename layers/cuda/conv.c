@@ -143,12 +143,11 @@ static int clear(const struct conv *c, const struct kc_call *call, void **data)
 /* What the library made, but for what it made of pads, to its place. */
 static int give(const struct kc_call *call, const struct kc_buf *made)
 {
-	struct kc_buf real = image(&call->out[0]), from = *made, to = real;
+	struct kc_buf real = image(&call->out[0]), from = *made, to;
 
 	for (int i = 0; i < 2; i++)
 		from.type.dim[i] = real.type.dim[i];
-	if (real.pads)
-		to = kc_with_pads(&real);
+	to = kc_with_pads(&real);
 	return kc_cuda_copy(call, &to, &from);
 }
 
@@ -186,7 +185,9 @@ enum { TIMED = 5 };
 /* An image as the library is told of it. */
 static struct kc_buf told(const struct conv *c, const struct kc_buf *b)
 {
-	return b->pads && c->sig.groups == 1 ? kc_with_pads(b) : image(b);
+	struct kc_buf y = image(b);
+
+	return c->sig.groups == 1 ? kc_with_pads(&y) : y;
 }
 
 static void look(struct conv *c, const struct kc_step_info *info)
@@ -255,6 +256,18 @@ static int with_events(const struct kc_call *call, double *seconds)
 	return rc;
 }
 
+/* An input as the plan packs it: weights and bias have zeros for channels that are added. */
+static struct kc_type packed_type(const struct conv *c, const struct kc_step_info *info, int input)
+{
+	struct kc_type t = image(&info->in[input]).type;
+
+	if (input == 1 && c->sig.pass != KC_CUDNN_WGRAD)
+		memcpy(t.dim, c->sig.w, 2 * sizeof t.dim[0]);
+	else if (input == 2)
+		t.dim[0] = c->made_type.dim[1];
+	return t;
+}
+
 /* Where parts of one piece of memory begin, with what lies between their elements. */
 static size_t part(size_t *bytes, const struct kc_buf *b)
 {
@@ -286,8 +299,11 @@ static int time_candidate(void *own, const struct kc_cudnn_conv *sig,
 	lay_out(&c);
 	bytes = c.workspace;
 	for (int i = 0; i < info->n_in; i++) {
+		struct kc_buf packed = image(&info->in[i]);
+
 		in[i] = info->in[i];
-		at[i] = part(&bytes, &in[i]);
+		packed.type = packed_type(&c, info, i);
+		at[i] = part(&bytes, &packed);
 	}
 	at[3] = part(&bytes, &out);
 	KC_TRY(kc_device_alloc(info->device, bytes, &call.workspace));
@@ -323,16 +339,14 @@ static int pack_run(const struct kc_pack *pack, const struct kc_buf *src, void *
 	return kc_cuda_copy(&(struct kc_call){.device = p->device}, &to, &from);
 }
 
-static int add_pack(struct kc_step_info *info, int input, int64_t dtype, const int64_t *channels)
+static int add_pack(struct kc_step_info *info, const struct conv *c, int input, int64_t dtype)
 {
 	struct kc_pack *pack = &info->pack[info->n_pack];
 	struct packer *p = kc_calloc(1, sizeof *p);
-	struct kc_type t = image(&info->in[input]).type;
+	struct kc_type t = packed_type(c, info, input);
 
 	if (!p)
 		return KC_ENOMEM;
-	for (int i = 0; i < t.ndim && i < 2; i++)
-		t.dim[i] = channels[i];
 	t.dtype = (int32_t)dtype;
 	*p = (struct packer){info->device, t};
 	memset(pack, 0, sizeof *pack);
@@ -353,9 +367,9 @@ static int add_packs(struct kc_step_info *info, const struct conv *c)
 
 	if (c->sig.pass == KC_CUDNN_WGRAD)
 		return 0;
-	KC_TRY(add_pack(info, 1, form == KC_FORM_WIDE ? KC_F32 : c->sig.in, c->sig.w));
+	KC_TRY(add_pack(info, c, 1, form == KC_FORM_WIDE ? KC_F32 : c->sig.in));
 	return form == KC_FORM_FUSED && c->sig.bias && c->sig.in != KC_F32 ?
-	       add_pack(info, 2, c->sig.in, &c->made_type.dim[1]) : 0;
+	       add_pack(info, c, 2, c->sig.in) : 0;
 }
 
 /* ---- preparing ---- */
