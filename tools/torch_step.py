@@ -8,8 +8,11 @@ arXiv 1612.01925; siggraph17, arXiv 1705.02999.  Parameters have the published n
 kernels of FlowNet 2.0 are a few operators of PyTorch here.  bf16 is autocast, with the frozen
 convolutions kept in bf16, which autocast would convert anew in every call.
 
-  tools/torch_step.py --precision float32|tf32|bf16 --steps N [--compile]
+  tools/torch_step.py --precision float32|tf32|bf16 --steps N [--compile] [--layout LAYOUT]
       N steps behind some that warm up, on random frames and random weights; one line of JSON
+      (median, least and most milliseconds of a step, the upload of its frames included; device_mb:
+      the most that tensors took).  Without enough memory, or where torch.compile fails: one line
+      of error and exit status 1
   tools/torch_step.py --check tests/golden/tcvc_forward_net.safetensors [--device cpu]
       the whole network, FlowNet 2.0 included, against numbers of the published code; of
       tcvc_train.safetensors, 20 steps of Adam.  Weights by formula, from weights.tsv beside the
@@ -28,7 +31,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-WARM_UP = 4  # as in tests/gpu_check.c
+WARM_UP = 5  # as in tests/gpu_bench.c
+LAYOUTS = {"plain": torch.contiguous_format, "channels_last": torch.channels_last}
 
 
 def warp(x, flow):
@@ -300,35 +304,68 @@ def find_losses(ab, truth, seen):
 # ---- timing ----
 
 
+class Training:
+    """The model, its optimizer and frames for it."""
+
+    def __init__(self, a, layout):
+        self.cuda, self.precision = a.device == "cuda", a.precision
+        self.model = Tcvc().to(a.device, memory_format=LAYOUTS[layout])
+        self.model.speed_up(a.precision, a.compile)
+        trained = [p for p in self.model.parameters() if p.requires_grad]
+        self.adam = torch.optim.Adam(trained, lr=5e-5, betas=(0.9, 0.99))
+        frames = torch.rand(a.batch, a.frames, 3, a.side, a.side) - 0.5
+        self.frames = frames.pin_memory() if self.cuda else frames
+        self.layout = LAYOUTS[layout]
+        self.losses = None
+
+    def step(self):
+        device = "cuda" if self.cuda else "cpu"
+        lab = self.frames.to(device, non_blocking=True)
+        lab = lab.flatten(0, 1).to(memory_format=self.layout).unflatten(0, lab.shape[:2])
+        self.adam.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=self.precision == "bf16"):
+            ab, seen = self.model(lab[:, :, :1])
+            self.losses = find_losses(ab, lab[:, :, 1:], seen)
+        (0 * self.losses[0] + self.losses[1] + self.losses[2]).backward()
+        self.adam.step()
+
+    def time(self, steps, warm_up=WARM_UP):
+        """Milliseconds of each step as the host sees it."""
+        ms = []
+        for _ in range(warm_up + steps):
+            start = time.perf_counter()
+            self.step()
+            if self.cuda:
+                torch.cuda.synchronize()
+            ms.append(1e3 * (time.perf_counter() - start))
+        return ms[warm_up:]
+
+
+def quicker_layout(a):
+    """Of the layouts, by a few steps each."""
+    ms = {}
+    for layout in LAYOUTS:
+        ms[layout] = min(Training(a, layout).time(2, 2))
+        if a.device == "cuda":
+            torch.cuda.empty_cache()
+    print("ms a step:", ms, file=sys.stderr)
+    return min(ms, key=ms.get)
+
+
 def time_steps(a):
-    model = Tcvc().to(a.device)
-    model.speed_up(a.precision, a.compile)
-    trained = [p for p in model.parameters() if p.requires_grad]
-    adam = torch.optim.Adam(trained, lr=5e-5, betas=(0.9, 0.99))
-    frames = torch.rand(a.batch, a.frames, 3, a.side, a.side) - 0.5
+    layout = quicker_layout(a) if a.layout == "quicker" else a.layout
     cuda = a.device == "cuda"
-    frames = frames.pin_memory() if cuda else frames
-    seconds = []
-    for _ in range(WARM_UP + a.steps):
-        start = time.perf_counter()
-        lab = frames.to(a.device, non_blocking=True)
-        adam.zero_grad()
-        with torch.autocast(a.device, torch.bfloat16, enabled=a.precision == "bf16"):
-            ab, seen = model(lab[:, :, :1])
-            l_pix, first, second = find_losses(ab, lab[:, :, 1:], seen)
-        (0 * l_pix + first + second).backward()
-        adam.step()
-        if cuda:
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - start)
-    ms = [1e3 * s for s in seconds[WARM_UP:]]
+    if cuda:
+        torch.cuda.reset_peak_memory_stats()
+    training = Training(a, layout)
+    ms = training.time(a.steps)
     peak = (torch.cuda.max_memory_allocated() / 1e6 if cuda
             else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3)
-    return {"ok": bool(torch.isfinite(first + second)),
-            "mode": "compile" if a.compile else "eager", "precision": a.precision,
-            "batch": a.batch, "frames": a.frames, "side": a.side, "steps": a.steps,
-            "median_ms": round(statistics.median(ms), 2), "min_ms": round(min(ms), 2),
-            "max_ms": round(max(ms), 2), "peak_mb": round(peak)}
+    return {"ok": bool(torch.isfinite(training.losses[1] + training.losses[2])),
+            "mode": "compile" if a.compile else "eager", "layout": layout,
+            "precision": a.precision, "batch": a.batch, "frames": a.frames, "side": a.side,
+            "steps": a.steps, "median_ms": round(statistics.median(ms), 2),
+            "min_ms": round(min(ms), 2), "max_ms": round(max(ms), 2), "device_mb": round(peak)}
 
 
 # ---- the check ----
@@ -442,6 +479,8 @@ def main():
     p.add_argument("--batch", type=int, default=4, help="windows in a step")
     p.add_argument("--frames", type=int, default=12, help="in a window, 3 or more")
     p.add_argument("--side", type=int, default=256, help="of a frame, a multiple of 64")
+    p.add_argument("--layout", choices=(*LAYOUTS, "quicker"), default="channels_last",
+                   help="of weights and frames; quicker: tries both")
     p.add_argument("--check", metavar="FILE", help="compare with a fixture, in float32")
     a = p.parse_args()
     if a.side < 64 or a.side % 64 or a.frames < 3 or a.batch < 1 or a.steps < 1:
@@ -453,7 +492,14 @@ def main():
     torch.set_float32_matmul_precision("high" if a.precision == "tf32" else "highest")
     torch.backends.cudnn.allow_tf32 = a.precision == "tf32"
     torch.backends.cudnn.benchmark = True
-    found = check(a) if a.check else time_steps(a)
+    try:
+        found = check(a) if a.check else time_steps(a)
+    except RuntimeError as e:  # memory, torch.compile
+        if a.check:
+            raise
+        first = str(e).strip().split("\n")[0]
+        print(f"torch_step.py: {type(e).__name__}: {first}", file=sys.stderr)
+        return 1
     print(json.dumps({"check": "torch", **found, "torch": torch.__version__,
                       "seconds": round(time.time() - start, 1)}))
     return not found["ok"]
