@@ -20,10 +20,9 @@ Q := @
 endif
 
 WARN    := -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
+ifndef BARE
 PACKAGES := yaml-0.1 libavformat libavcodec libswscale libavutil \
 	   $(shell pkg-config --exists hdf5-serial && echo hdf5-serial || echo hdf5)
-ifdef BARE
-PACKAGES :=
 endif
 # Of pkg-config, which wants at least one package.
 flags   = $(if $(PACKAGES),$(shell pkg-config $(1) $(PACKAGES)))
@@ -196,6 +195,7 @@ check: lint cuda-gate
 	sh tests/h5py.sh
 	sh tests/torch.sh
 	sh tests/gan.sh
+	$(MAKE) BARE=1 BUILD=$(BUILD)/bare CUDA=0 gpu
 	$(MAKE) emulated
 	sh tests/gpu_check.sh $(BUILD)/emulated/bin
 	$(if $(HAVE_CUDA),$(MAKE) cudnn-check)

@@ -49,6 +49,12 @@ void kc_yaml_release(struct kc_yaml *y)
 	(void)y;
 }
 
+bool kc_dataset_one_size(const struct kc_dataset *d, int window, int *width, int *height)
+{
+	(void)d, (void)window, (void)width, (void)height;
+	return false;
+}
+
 int kc_image_read(const char *path, struct kc_image *image)
 {
 	(void)image;

@@ -40,7 +40,7 @@ function cell(text) {
 # The first lines of a log that tell of something bad.
 function block(file, most,    line, n) {
 	while (n < most && (getline line < file) > 0) {
-		if (line ~ /^ok /)
+		if (line ~ /^ok |^  [A-Z]+ +[a-z]/)
 			continue
 		if (!n++)
 			print "\n```"

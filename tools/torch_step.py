@@ -497,7 +497,7 @@ def main():
     except RuntimeError as e:  # memory, torch.compile
         if a.check:
             raise
-        first = str(e).strip().split("\n")[0]
+        first = " ".join(str(e).split("\n")[:2])
         print(f"torch_step.py: {type(e).__name__}: {first}", file=sys.stderr)
         return 1
     print(json.dumps({"check": "torch", **found, "torch": torch.__version__,
