@@ -23,7 +23,8 @@ static void usage(void)
 	      "  device            what it is\n"
 	      "  ops [NAME]        operators against the float64 reference, in float32 and bf16\n"
 	      "  kernels           the same in fewer forms, without cuDNN and cuBLAS\n"
-	      "  record            recorded runs equal runs without recording, bit for bit\n"
+	      "  record            recorded runs equal runs without recording, bit for bit; runs\n"
+	      "                    that crop on the device those whose host does\n"
 	      "  resume            a resumed training equals an undisturbed one, bit for bit\n"
 	      "  parity            three training steps against the reference device\n"
 	      "  bench PRECISION N N training steps, timed; PRECISION: float32, tf32 or bf16\n"
@@ -67,7 +68,8 @@ static int open_named(struct kc_device *d)
 	return kc_device_open(d, &(struct kc_device_choice){.name = device_name});
 }
 
-struct choice { const char *name; bool tf32, no_record; };
+/* A device, and a setting more or NULL. */
+struct choice { const char *name; bool tf32, no_record; const char *set; };
 
 static int open_choice(struct kc_device *d, void *own)
 {
@@ -208,16 +210,18 @@ enum { MORE = 24, SETTINGS = 40 };
 /* Of the command line: key=value. */
 static const char *more[MORE + 1];
 
-/* The configuration of a check: some of these, then what the command line says. */
+/* The configuration of a check: some of these, one more or none, what the command line says. */
 struct settings { const char *v[SETTINGS]; };
 
-static struct settings settings_of(const char *const *own)
+static struct settings settings_of(const char *const *own, const char *another)
 {
 	struct settings s = {{0}};
 	int n = 0;
 
 	for (; *own; own++)
 		s.v[n++] = *own;
+	if (another)
+		s.v[n++] = another;
 	for (int i = 0; more[i]; i++)
 		s.v[n++] = more[i];
 	KC_ASSERT(n < SETTINGS);
@@ -253,7 +257,7 @@ struct outcome {
 static int run_small(struct choice c, const char *const *set, int before, int after,
 		     struct outcome *out)
 {
-	const struct settings all = settings_of(set);
+	const struct settings all = settings_of(set, c.set);
 	struct step_run r;
 	int rc = step_open(&r, open_choice, &c, all.v);
 	float *kept = NULL;
@@ -301,12 +305,16 @@ static void compare_bits(const char *what, struct choice x, struct choice y, int
 
 static int check_record(void)
 {
-	const struct choice with = {.name = device_name}, without = {device_name, false, true};
+	const struct choice with = {.name = device_name};
+	const struct choice without = {.name = device_name, .no_record = true};
+	const struct choice crops = {.name = device_name,
+				     .set = "datasets.train.augment_on=device"};
 	double start = kc_now();
 
 	compare_bits("float32", with, without, 6, 0, small);
 	compare_bits("bf16", with, without, 6, 0, small_bf16);
 	compare_bits("once more", with, with, 6, 0, small);
+	compare_bits("crops on the device", with, crops, 6, 0, light);
 	return finish("record", "", start);
 }
 
@@ -364,9 +372,10 @@ static int check_bench(const char *precision, int n)
 {
 	const char *const own[] = {
 		"flow=flownet2", "datasets.train.batch_size=4", "deterministic=false",
-		strcmp(precision, "bf16") ? "precision=float32" : "precision=bf16", NULL,
+		strcmp(precision, "bf16") ? "precision=float32" : "precision=bf16",
+		"datasets.train.augment_on=device", NULL,
 	};
-	const struct settings set = settings_of(own);
+	const struct settings set = settings_of(own, NULL);
 	const struct bench_args a = {.device = device_name, .tf32 = !strcmp(precision, "tf32"),
 				     .set = set.v, .steps = n, .profile = stderr};
 	double start = kc_now();

@@ -1,6 +1,7 @@
 /*
  * Training steps of a configuration on made-up film, without files: for one device against
- * another, for recording against none, for resumption, for timing.
+ * another, for recording against none, for resumption, for timing.  With augment_on: device the
+ * step crops and mirrors that film, else it gets what it would have made of it.
  */
 #ifndef KC_TESTS_STEP_RUN_H
 #define KC_TESTS_STEP_RUN_H
@@ -14,8 +15,7 @@ struct step_run {
 	struct kc_config config;
 	struct kc_device device;
 	struct kc_training training;
-	struct kc_batch batch;
-	uint8_t *films[STEP_FILMS];     /* painted when they are first shown */
+	struct kc_batch batch[STEP_FILMS];      /* made when they are first shown */
 	int64_t steps;                  /* made so far */
 };
 
