@@ -99,11 +99,13 @@ $(BUILD)/%.o: %.cpp
 
 # Also for a plugin.
 HIDDEN  := -fPIC -fvisibility=hidden
+# A GPU reads and writes aligned addresses only: others trap, or SANITIZE reports them.
+ALIGNED := $(if $(SANITIZE),,-fsanitize=alignment -fsanitize-undefined-trap-on-error)
 $(BUILD)/emulated/%.cu.o: %.cu
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  CXX $<")
-	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) $(HIDDEN) -Wno-unknown-pragmas -MMD \
-		-MP -x c++ -c $< -o $@
+	$(Q)$(CXX) -Itests/emulator $(CPPFLAGS) $(CXXFLAGS) $(HIDDEN) $(ALIGNED) -MMD -MP \
+		-Wno-unknown-pragmas -x c++ -c $< -o $@
 
 $(BUILD)/emulated/%.c.o: %.c
 	@mkdir -p $(@D)

@@ -113,6 +113,8 @@ struct kc_memory {
 	 * uses these of host_alloc now. */
 	void (*touch)(struct kc_device *, const void *, size_t, bool write, const char *step);
 	void (*touch_host)(struct kc_device *, const void *, size_t, bool write, const char *what);
+	/* For checks; or NULL: what is enqueued next expects nothing in these bytes. */
+	void (*spoil)(struct kc_device *, void *, size_t);
 };
 
 struct kc_device {

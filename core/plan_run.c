@@ -33,6 +33,12 @@ static void touch(const struct kc_plan *p, const struct kc_step *s)
 			 s->op->name);
 }
 
+static void spoil(const struct kc_plan *p, void *at, size_t bytes)
+{
+	if (p->device->memory && p->device->memory->spoil && bytes)
+		p->device->memory->spoil(p->device, at, bytes);
+}
+
 static int mark(struct kc_plan *p, int i)
 {
 	const struct kc_memory *m = p->device->memory;
@@ -70,6 +76,7 @@ static int run_steps(struct kc_plan *p)
 {
 	bool timed = p->opts.profile, marked = timed && p->device->memory;
 
+	spoil(p, p->device->arena, p->arena_bytes);
 	if (marked)
 		KC_TRY(mark(p, 0));
 	for (int i = 0; i < p->n_steps; i++) {
@@ -78,6 +85,8 @@ static int run_steps(struct kc_plan *p)
 		int rc;
 
 		touch(p, s);
+		if (s->workspace >= 0)
+			spoil(p, p->values[s->workspace].buf.data, p->values[s->workspace].bytes);
 		rc = run_step(p, s);
 		if (!rc && marked)
 			rc = mark(p, i + 1);

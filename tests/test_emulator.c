@@ -1,4 +1,7 @@
 /* The emulator of CUDA itself: right kernels give right results, planted faults are found. */
+#include "core/plan.h"
+#include "layers/layers.h"
+#include "tests/emulator/device.h"
 #include "tests/emulator/planted.h"
 #include "tests/fault.h"
 #include "tests/test.h"
@@ -113,6 +116,27 @@ static void test_bounds(void)
 #endif
 }
 
+static void unaligned(void)
+{
+	float *x = ramp(COUNT), *y = device_floats(COUNT);
+
+	planted_packs(y, x + 2, COUNT / 8, NULL);
+}
+
+static void test_alignment(void)
+{
+	float *x = ramp(COUNT), *y = device_floats(COUNT);
+
+	KC_CHECK(!planted_packs(y, x + 4, COUNT / 8, NULL) && y[5] == x[9]);
+	cudaFree(x);
+	cudaFree(y);
+#ifdef __SANITIZE_ADDRESS__
+	kc_test_fault(unaligned, "misaligned address");
+#else
+	kc_test_fault(unaligned, "is not a multiple of what is read");
+#endif
+}
+
 static void empty_grid(void)
 {
 	float *x = ramp(COUNT);
@@ -120,14 +144,51 @@ static void empty_grid(void)
 	planted_sums(x, x, 0, PLANTED_NOTHING, NULL);
 }
 
+static void shared_not_asked_for(void)
+{
+	planted_shared(64 << 10, 0, NULL);
+}
+
 static void test_limits(void)
 {
 	float *x = device_floats(7);
 
 	kc_test_fault(empty_grid, "a grid of 0 x 1 x 1 blocks");
+	kc_test_fault(shared_not_asked_for, "65536 bytes of shared memory were not asked for");
+	KC_CHECK(!planted_shared(99 << 10, 1, NULL));
+	KC_CHECK(planted_shared((99 << 10) + 16, 1, NULL) == cudaErrorInvalidValue);
 	for (int i = 0; i < 7; i++)
 		KC_CHECK(x[i] != x[i]);
 	cudaFree(x);
+}
+
+/* What a kernel finds where nothing was written: also in a run that is replayed. */
+static void test_unwritten(void)
+{
+	static const double one[] = {1, 2, 3, 4};
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *x = kc_input(g, "x", KC_TYPE(KC_REAL, 4)), *y = kc_square(g, x);
+	struct kc_plan_opts opts = {0};
+	struct kc_type type = KC_TYPE(KC_F64, 4);
+	struct kc_buf in = kc_buf_of((void *)one, &type, KC_PLAIN);
+	struct kc_device d;
+	struct kc_plan *p;
+
+	KC_CHECK_OK(kc_emulator_open(&d));
+	KC_CHECK_OK(kc_plan_build(&p, g, &d, &y, 1, &opts));
+	KC_CHECK_OK(kc_plan_feed(p, x, &in));
+	for (int run = 0; run < 4; run++) {
+		float *arena;
+
+		KC_CHECK_OK(kc_plan_run(p));
+		arena = d.arena;
+		KC_CHECK(arena[0] == 1 && arena[3] == 16 && arena[4] != arena[4]);
+		for (int i = 0; i < 8; i++)
+			arena[i] = 0;
+	}
+	kc_plan_free(p);
+	kc_device_release(&d);
+	kc_graph_free(g);
 }
 
 /* ---- streams ---- */
@@ -402,7 +463,9 @@ const struct kc_test kc_tests_emulator[] = {
 	{"blocks of threads compute, and need their barriers", test_blocks},
 	{"a barrier or shuffle that a thread misses is found", test_divergence},
 	{"a read outside an array is found", test_bounds},
+	{"sixteen bytes at an address that is no multiple of them are found", test_alignment},
 	{"impossible launches are found, fresh memory is NaN", test_limits},
+	{"arena and workspace are NaN until they are written", test_unwritten},
 	{"a missing event is found", test_order},
 	{"a captured graph replays, and its branches are checked", test_graphs},
 	{"what may not be captured is refused, and ends the capture", test_capture},

@@ -112,7 +112,7 @@ KC_DEVICE void kc_cu_copy_async(void *shared, const void *from)
 		     "l"(from)
 		     : "memory");
 #else
-	memcpy(shared, from, 16);
+	*(kc_pack16<uint32_t> *)shared = *(const kc_pack16<uint32_t> *)from;
 #endif
 }
 

@@ -93,10 +93,21 @@ struct emu_kernel {
 };
 void emu_enqueue(const struct emu_kernel &, cudaStream_t);
 
+/* Bytes of a kernel's arguments, each where its alignment puts it. */
+template <class... P>
+constexpr size_t emu_arguments(void)
+{
+	size_t at = 0;
+
+	((at = (at + alignof(P) - 1) / alignof(P) * alignof(P) + sizeof(P)), ...);
+	return at;
+}
+
 template <class... P, class... A>
 static inline void emu_launch(const char *name, bool block, void (*kernel)(P...), dim3 grid,
 			      dim3 threads, size_t shared, cudaStream_t stream, const A &...a)
 {
+	static_assert(emu_arguments<P...>() <= 4096, "arguments of a kernel");
 	std::tuple<std::decay_t<P>...> args(static_cast<P>(a)...);
 
 	emu_enqueue({name, (const void *)kernel, block, grid, threads, shared,

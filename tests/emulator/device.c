@@ -11,6 +11,11 @@ static void touch(struct kc_device *d, const void *p, size_t bytes, bool write, 
 		emu_touch(kc_cuda_of(d)->stream, p, bytes, write, step);
 }
 
+static void spoil(struct kc_device *d, void *p, size_t bytes)
+{
+	cudaMemsetAsync(p, 0xff, bytes, kc_cuda_of(d)->stream);
+}
+
 static void touch_host(struct kc_device *d, const void *p, size_t bytes, bool write,
 		       const char *what)
 {
@@ -26,6 +31,7 @@ int kc_emulator_open_as(struct kc_device *d, const struct kc_device_choice *choi
 	checked = *d->memory;
 	checked.touch = touch;
 	checked.touch_host = touch_host;
+	checked.spoil = spoil;
 	d->memory = &checked;
 	return 0;
 }

@@ -2,7 +2,8 @@
  * The device "emulator": layers/cuda with the emulator in the place of CUDA, the reference
  * kernels in that of cuDNN (tests/emulator/cudnn.c) and plain loops in that of cuBLAS.  Plans on
  * it run every kernel of layers/cuda, are recorded and replayed, and every step's use of memory
- * is checked for its order.
+ * is checked for its order.  The arena is filled with NaN before every run, workspaces before
+ * every step: neither is zeroed on a GPU.
  */
 #ifndef KC_TESTS_EMULATOR_DEVICE_H
 #define KC_TESTS_EMULATOR_DEVICE_H

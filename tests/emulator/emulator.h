@@ -6,7 +6,9 @@
  *    work.  A barrier that part of a block never reaches, or reaches somewhere else, is a fault;
  *    so is any of these in a kernel of KC_LAUNCH.
  *  - Shared memory is filled with NaN before every block, fresh memory of the device too.
- *  - Limits of a launch (threads, grid, shared memory) are those of compute capability 9.0.
+ *  - Limits of a launch (threads, grid, shared memory, arguments) are the least of those of
+ *    compute capabilities 8.0 to 12.0.
+ *  - An address that is not a multiple of what is read or written there at once is a fault.
  *  - Copies and fills stay inside memory that was allocated, on the side they are said to be.
  *  - A stream and an event are not ready when they are first asked, and that is the last error
  *    then, as any call's that failed.

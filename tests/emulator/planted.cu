@@ -29,6 +29,19 @@ KC_KERNEL void shift_by(float *y, const float *x, int n, int shift)
 		y[i] = x[i + shift];
 }
 
+KC_KERNEL void copy_packs(void *y, const void *x, int n)
+{
+	KC_GRID_LOOP(i, n)
+		((kc_pack16<float> *)y)[i] = ((const kc_pack16<float> *)x)[i];
+}
+
+KC_KERNEL void KC_BOUNDS(32) much_shared(int fill)
+{
+	KC_SHARED_BYTES(bytes);
+
+	bytes[threadIdx.x] = (unsigned char)fill;
+}
+
 KC_KERNEL void KC_BOUNDS(64) count(int *counts, const int *x, int n)
 {
 	KC_SHARED_BYTES(bytes);
@@ -71,6 +84,21 @@ extern "C" int planted_sums(float *y, const float *x, int n, int fault, cudaStre
 extern "C" int planted_shift(float *y, const float *x, int n, int shift, cudaStream_t stream)
 {
 	KC_LAUNCH(shift_by, kc_cu_blocks(n), KC_CU_THREADS, 0, stream, y, x, n, shift);
+	return kc_cu_status();
+}
+
+extern "C" int planted_packs(float *y, const float *x, int n, cudaStream_t stream)
+{
+	KC_LAUNCH(copy_packs, kc_cu_blocks(n), KC_CU_THREADS, 0, stream, y, x, n);
+	return kc_cu_status();
+}
+
+extern "C" int planted_shared(int bytes, int ask, cudaStream_t stream)
+{
+	if (ask && cudaFuncSetAttribute(much_shared, cudaFuncAttributeMaxDynamicSharedMemorySize,
+					bytes))
+		return kc_cu_status();
+	KC_LAUNCH_BLOCK(much_shared, 1, 32, bytes, stream, 0);
 	return kc_cu_status();
 }
 

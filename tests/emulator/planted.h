@@ -20,6 +20,10 @@ extern "C" {
 int planted_sums(float *y, const float *x, int n, int fault, cudaStream_t);
 /* y[i] = x[i + shift] */
 int planted_shift(float *y, const float *x, int n, int shift, cudaStream_t);
+/* y = x, n times sixteen bytes */
+int planted_packs(float *y, const float *x, int n, cudaStream_t);
+/* A block with that much dynamic shared memory, asked for or not. */
+int planted_shared(int bytes, int ask, cudaStream_t);
 /* Bins of 0 .. 7 in dynamic shared memory; counts[8] */
 int planted_count(int *counts, const int *x, int n, cudaStream_t);
 #ifdef __cplusplus

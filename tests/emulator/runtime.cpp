@@ -10,7 +10,7 @@
 #include <memory>
 #include <string>
 
-enum { HOST, FIRST_STREAM, SHARED_DEFAULT = 48 << 10, SHARED_MOST = 227 << 10 };
+enum { HOST, FIRST_STREAM, SHARED_DEFAULT = 48 << 10, SHARED_MOST = 99 << 10 };
 
 struct emu_node {
 	size_t stream;                  /* of the capture */
