@@ -6,13 +6,12 @@
 
 struct place { int64_t to, from; };
 
-/* Unsigned 32-bit division is a few instructions, a 64-bit one a function of a hundred. */
 KC_DEVICE place box_place(const kc_cu_box &b, uint32_t i)
 {
 	place p = {0, 0};
 
 	for (int d = 0; d < b.nd - 1; d++) {
-		uint32_t rest = i / b.dim[d], k = i - rest * b.dim[d];
+		uint32_t rest = kc_divide(i, &b.dim[d]), k = i - rest * b.dim[d].by;
 
 		p.to += k * b.to_step[d];
 		p.from += k * b.from_step[d];
@@ -23,14 +22,48 @@ KC_DEVICE place box_place(const kc_cu_box &b, uint32_t i)
 	return p;
 }
 
-template <class U>
+/* Units that a thread moves at once. */
+static inline int units_of(int32_t kind)
+{
+	return kind <= KC_BOX_4 ? 8 : 4;
+}
+
+/*
+ * N units of a thread are on their way before the first of them is written.  The compiler could
+ * not read ahead, as it cannot know that no write changes what is read next.
+ */
+template <class X, int N, class Read, class Write>
+KC_DEVICE void move_all(const kc_cu_box &b, Read read, Write write)
+{
+	uint32_t step = gridDim.x * blockDim.x, n = (uint32_t)b.n;
+
+	for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += N * step) {
+		int64_t to[N] = {};
+		X x[N] = {};
+
+#pragma unroll
+		for (int k = 0; k < N; k++)
+			if (i + k * step < n) {
+				place p = box_place(b, i + k * step);
+
+				to[k] = p.to;
+				x[k] = read(p.from);
+			}
+#pragma unroll
+		for (int k = 0; k < N; k++)
+			if (i + k * step < n)
+				write(to[k], x[k]);
+	}
+}
+
+template <class U, int N>
 KC_DEVICE void move_units(const kc_cu_box &b)
 {
-	KC_GRID_LOOP(i, b.n) {
-		place p = box_place(b, (uint32_t)i);
+	const U *from = (const U *)b.from;
 
-		((U *)b.to)[p.to] = b.from ? ((const U *)b.from)[p.from] : U();
-	}
+	move_all<U, N>(
+		b, [=](int64_t at) { return from ? from[at] : U(); },
+		[&](int64_t at, const U &x) { ((U *)b.to)[at] = x; });
 }
 
 template <class T>
@@ -39,42 +72,50 @@ struct alignas(4 * sizeof(T)) four { T v[4]; };
 template <class To, class From>
 KC_DEVICE void convert_units(const kc_cu_box &b)
 {
-	KC_GRID_LOOP(i, b.n) {
-		place p = box_place(b, (uint32_t)i);
-		four<From> x = ((const four<From> *)b.from)[p.from];
-		four<To> y;
+	move_all<four<From>, 4>(
+		b, [&](int64_t at) { return ((const four<From> *)b.from)[at]; },
+		[&](int64_t at, const four<From> &x) {
+			four<To> y;
 
 #pragma unroll
-		for (int k = 0; k < 4; k++)
-			kc_cu_store(&y.v[k], kc_cu_load(&x.v[k]));
-		((four<To> *)b.to)[p.to] = y;
-	}
+			for (int k = 0; k < 4; k++)
+				kc_cu_store(&y.v[k], kc_cu_load(&x.v[k]));
+			((four<To> *)b.to)[at] = y;
+		});
 }
 
 KC_DEVICE void move_any(const kc_cu_box &b)
 {
-	KC_GRID_LOOP(i, b.n) {
-		place p = box_place(b, (uint32_t)i);
-		float x = kc_cu_read(b.from, b.from_type, p.from);
-
-		kc_cu_write(b.to, b.to_type, p.to, (float)(b.scale * x));
-	}
+	move_all<float, 4>(
+		b, [&](int64_t at) { return kc_cu_read(b.from, b.from_type, at); },
+		[&](int64_t at, float x) {
+			kc_cu_write(b.to, b.to_type, at, (float)(b.scale * x));
+		});
 }
 
-KC_KERNEL void KC_BOUNDS(KC_CU_THREADS) move_boxes(KC_CONSTANT kc_cu_boxes all)
+KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 4) move_boxes(KC_CONSTANT kc_cu_boxes all)
 {
 	const kc_cu_box &b = all.box[blockIdx.y];
 
 	switch (b.kind) {
-	case KC_BOX_1: move_units<uint8_t>(b); break;
-	case KC_BOX_2: move_units<uint16_t>(b); break;
-	case KC_BOX_4: move_units<uint32_t>(b); break;
-	case KC_BOX_8: move_units<uint64_t>(b); break;
-	case KC_BOX_16: move_units<kc_pack16<uint32_t>>(b); break;
+	case KC_BOX_1: move_units<uint8_t, 8>(b); break;
+	case KC_BOX_2: move_units<uint16_t, 8>(b); break;
+	case KC_BOX_4: move_units<uint32_t, 8>(b); break;
+	case KC_BOX_8: move_units<uint64_t, 4>(b); break;
+	case KC_BOX_16: move_units<kc_pack16<uint32_t>, 4>(b); break;
 	case KC_BOX_NARROW: convert_units<kc_bf16, float>(b); break;
 	case KC_BOX_WIDEN: convert_units<float, kc_bf16>(b); break;
 	default: move_any(b);
 	}
+}
+
+/* As many as fill the device, though threads then have less to do at once. */
+static int64_t blocks_of(const kc_cu_box *b)
+{
+	enum { FEW = 132 * 2 };
+	int64_t one = (b->n + KC_CU_THREADS - 1) / KC_CU_THREADS, all = one / units_of(b->kind);
+
+	return all >= FEW ? all : one < FEW ? one : (int64_t)FEW;
 }
 
 extern "C" int kc_cu_move(const struct kc_cu_boxes *boxes, int n, cudaStream_t stream)
@@ -82,9 +123,9 @@ extern "C" int kc_cu_move(const struct kc_cu_boxes *boxes, int n, cudaStream_t s
 	int64_t most = 0;
 
 	for (int i = 0; i < n; i++)
-		most = boxes->box[i].n > most ? boxes->box[i].n : most;
-	KC_LAUNCH(move_boxes, dim3(kc_cu_blocks(most), (unsigned)n), dim3(KC_CU_THREADS), 0, stream,
-		  *boxes);
+		most = max(most, blocks_of(&boxes->box[i]));
+	KC_LAUNCH(move_boxes, dim3((unsigned)min(most, (int64_t)KC_CU_BLOCKS), (unsigned)n),
+		  dim3(KC_CU_THREADS), 0, stream, *boxes);
 	return kc_cu_status();
 }
 

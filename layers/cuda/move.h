@@ -2,6 +2,7 @@
 #ifndef KC_LAYERS_CUDA_MOVE_H
 #define KC_LAYERS_CUDA_MOVE_H
 
+#include "layers/cuda/divide.h"
 #include "layers/cuda/view.h"
 
 #include <cuda_runtime_api.h>
@@ -18,10 +19,10 @@ enum { KC_BOX_MANY = 16 };
 struct kc_cu_box {
 	void *to;
 	const void *from;               /* NULL: zeros */
-	int64_t n;                      /* units */
+	int64_t n;                      /* units; below 2^31 */
 	double scale;
 	int32_t kind, nd, to_type, from_type;
-	uint32_t dim[KC_VIEW_DIMS];
+	struct kc_divisor dim[KC_VIEW_DIMS];
 	int64_t to_step[KC_VIEW_DIMS], from_step[KC_VIEW_DIMS];
 };
 

@@ -79,14 +79,14 @@ static void fill_box(struct kc_cu_box *b, const struct kc_view v[2], double scal
 
 	*b = (struct kc_cu_box){.to = v[0].data, .from = v[1].data, .scale = scale,
 				.to_type = v[0].dtype, .from_type = v[1].dtype,
-				.nd = v[0].nd ? v[0].nd : 1, .dim = {1}};
+				.nd = v[0].nd ? v[0].nd : 1, .dim = {{1, 0, 0}}};
 	b->kind = kind_of(v, scale, &elements);
 	b->n = count_of(&v[0]) / elements;
 	for (int d = 0; d < v[0].nd; d++) {
 		int from = v[0].nd - 1 - d;
 		bool fastest = d == 0;
 
-		b->dim[d] = (uint32_t)(v[0].dim[from] / (fastest ? elements : 1));
+		b->dim[d] = kc_divisor_of((uint32_t)(v[0].dim[from] / (fastest ? elements : 1)));
 		b->to_step[d] = v[0].stride[from] / (fastest ? 1 : elements);
 		b->from_step[d] = v[1].stride[from] / (fastest ? 1 : elements);
 	}
