@@ -2,7 +2,9 @@
 #include "layers/cuda/cuda.h"
 #include "layers/cuda/divide.h"
 #include "layers/cuda/finish.h"
+#include "layers/cuda/pointwise.h"
 #include "layers/layers.h"
+#include "layers/pointwise.h"
 #include "tests/emulator/device.h"
 #include "tests/test.h"
 
@@ -132,8 +134,52 @@ static void test_boxes(void)
 	kc_device_release(&d);
 }
 
+/* ---- chains ---- */
+
+/* y = a + b, with room for as many values as a chain can keep. */
+static void check_chain(struct kc_device *d, int64_t n, int slots)
+{
+	struct kc_cu_chain c = {.n = n, .dim = {n}, .by = {kc_divisor_of((uint32_t)n)}, .nd = 1,
+				.n_in = 2, .n_out = 1, .n_code = 1, .slots = slots};
+	int64_t wrong = 0;
+	float *y;
+
+	for (int k = 0; k < 2; k++) {
+		float *x = device_memory(d, (size_t)n * 4);
+
+		for (int64_t i = 0; i < n; i++)
+			x[i] = (float)value(k ? i : i + 5);
+		c.in[k] = (struct kc_cu_operand){.data = x, .dtype = KC_F32, .stride = {1}};
+	}
+	y = device_memory(d, (size_t)n * 4);
+	c.out[0] = (struct kc_cu_operand){.data = y, .dtype = KC_F32, .stride = {1}};
+	c.code[0] = (struct kc_cu_code){.op = KC_PW_add, .n = 2, .arg = {0, 1},
+					.to = KC_CU_NOWHERE, .stores = 1};
+	KC_CHECK(!kc_cu_run_chain(&c, kc_cuda_of(d)->stream));
+	for (int64_t i = 0; i < n; i++)
+		wrong += y[i] != (float)(value(i + 5) + value(i));
+	if (wrong)
+		kc_test_fail(__FILE__, __LINE__, "%d slots: %d of %d are wrong", slots, (int)wrong,
+			     (int)n);
+	for (int k = 0; k < 2; k++)
+		kc_device_free(d, c.in[k].data);
+	kc_device_free(d, y);
+}
+
+static void test_chain(void)
+{
+	struct kc_device d;
+
+	KC_CHECK_OK(kc_emulator_open(&d));
+	check_chain(&d, 1100003, KC_CU_CHAIN_IN + KC_CU_CHAIN_CODE + 1);
+	check_chain(&d, 5000, 24);
+	check_chain(&d, 5000, 3);
+	kc_device_release(&d);
+}
+
 const struct kc_test kc_tests_cuda_rounds[] = {
 	{"division by a product and a shift", test_divide},
 	{"bias and activation over all channels of many pixels", test_finish},
 	{"boxes of millions of units", test_boxes},
+	{"chains of up to as many values as they can keep", test_chain},
 	{0}};

@@ -127,6 +127,8 @@ static void describe(struct kc_cu_chain *c, const struct kc_step_info *info)
 	c->nd = KC_MAX(v[0].nd, 1);
 	for (int d = 0; d < c->nd; d++)
 		c->dim[d] = v[0].nd ? v[0].dim[d] : 1;
+	for (int d = 0; d < c->nd && c->n <= INT32_MAX; d++)
+		c->by[d] = kc_divisor_of((uint32_t)c->dim[d]);
 	for (int i = 0; i < n; i++) {
 		struct kc_cu_operand *x = i < info->n_out ? &c->out[i] : &c->in[i - info->n_out];
 

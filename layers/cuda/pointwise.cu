@@ -27,14 +27,13 @@ KC_DEVICE int64_t offset_of(const kc_cu_chain &c, const kc_cu_operand &x, int64_
 		}
 		return at + i * x.stride[0];
 	}
-	/* 32-bit division is a few instructions, the other one a hundred. */
 	uint32_t k = (uint32_t)i;
 
 #pragma unroll 1
 	for (int d = c.nd - 1; d > 0; d--) {
-		uint32_t dim = (uint32_t)c.dim[d], rest = k / dim;
+		uint32_t rest = kc_divide(k, &c.by[d]);
 
-		at += (int64_t)(k - rest * dim) * x.stride[d];
+		at += (int64_t)(k - rest * c.by[d].by) * x.stride[d];
 		k = rest;
 	}
 	return at + (int64_t)k * x.stride[0];
@@ -92,15 +91,16 @@ KC_DEVICE void get_slot(const quad *slots, int slot, float *x)
 	}
 }
 
-/* Zeros over those of the elements i .. i + 7 that are pads: f(0) need not be 0. */
-KC_DEVICE void clear_pads(const kc_cu_chain &c, const kc_cu_operand &y, int64_t i)
+/* Zeros over those of the elements i .. i + 7, which are at `at`, that are pads: f(0) need not be
+ * 0. */
+KC_DEVICE void clear_pads(const kc_cu_chain &c, const kc_cu_operand &y, int64_t i, int64_t at)
 {
 	int64_t channel = c.n >> 31 ? i % c.pitch : (uint32_t)i % (uint32_t)c.pitch;
 	int64_t first = max(c.channels - channel, (int64_t)0);
 
 #pragma unroll 1
 	for (int64_t k = first; k < KC_CU_PACK; k++)
-		((kc_bf16 *)y.data)[i + k].bits = 0;
+		((kc_bf16 *)y.data)[at + k].bits = 0;
 }
 
 KC_DEVICE void write_pack(const kc_cu_chain &c, const kc_cu_operand &y, int64_t i, int count,
@@ -125,7 +125,7 @@ KC_DEVICE void write_pack(const kc_cu_chain &c, const kc_cu_operand &y, int64_t 
 		*(uint4 *)((kc_bf16 *)y.data + at) =
 			make_uint4(narrow(x), narrow(x + 2), narrow(x + 4), narrow(x + 6));
 		if (c.pitch)
-			clear_pads(c, y, i);
+			clear_pads(c, y, i, at);
 	}
 }
 
@@ -258,11 +258,14 @@ KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 3) run_chain(KC_CONSTANT kc_cu_chain
 
 extern "C" int kc_cu_run_chain(const struct kc_cu_chain *c, cudaStream_t stream)
 {
-	enum { PLENTY = 48 << 10 };
+	enum { PLENTY = 48 << 10, LEAST = 64 };
 	size_t one = (size_t)c->slots * KC_CU_PACK * sizeof(float);
-	int threads = one * KC_CU_THREADS <= PLENTY ? KC_CU_THREADS : KC_CU_THREADS / 2;
-	int64_t blocks = (c->n + threads * KC_CU_PACK - 1) / (threads * KC_CU_PACK);
+	int threads = KC_CU_THREADS;
+	int64_t blocks;
 
+	while (one * threads > PLENTY && threads > LEAST)
+		threads /= 2;
+	blocks = (c->n + threads * KC_CU_PACK - 1) / (threads * KC_CU_PACK);
 	if (one * threads > PLENTY)
 		cudaFuncSetAttribute(run_chain, cudaFuncAttributeMaxDynamicSharedMemorySize,
 				     (int)(one * threads));

@@ -2,6 +2,7 @@
 #ifndef KC_LAYERS_CUDA_POINTWISE_H
 #define KC_LAYERS_CUDA_POINTWISE_H
 
+#include "layers/cuda/divide.h"
 #include "layers/cuda/view.h"
 
 #include <cuda_runtime_api.h>
@@ -38,6 +39,7 @@ struct kc_cu_code {
 struct kc_cu_chain {
 	int64_t n;                      /* elements */
 	int64_t dim[KC_VIEW_DIMS];      /* of all operands, slowest first */
+	struct kc_divisor by[KC_VIEW_DIMS];     /* the same, of fewer than 2^31 elements */
 	/* Of every `pitch` elements, a multiple of KC_CU_PACK, those behind `channels` become
 	 * zeros; 0: of none. */
 	int64_t pitch, channels;
