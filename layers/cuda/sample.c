@@ -31,13 +31,24 @@ static int prepare_back(struct kc_step_info *info)
 	return kc_cuda_scatter_prepare(info, 4 * d[2] * d[3]);
 }
 
+/* Sums of four neighbours in one addition exist since Hopper; one by one these would be slower. */
+static enum kc_cu_access access_back(const struct kc_call *call, const struct kc_cu_sample *a,
+				     const struct kc_cu_sums *sums)
+{
+	bool packs = kc_cuda_of(call->device)->properties.major >= 9 && !sums->most &&
+		     (uintptr_t)sums->sum % 16 == 0;
+
+	return packs ? kc_cuda_access((const struct kc_image_view *[]){&a->y}, 1) : KC_CU_ANY;
+}
+
 static int run_back(const struct kc_call *call)
 {
 	struct kc_cu_sample a = describe(call, &call->out[0], &call->in[0]);
 	struct kc_cu_sums sums;
 
 	KC_TRY(kc_cuda_scatter_begin(call, &sums));
-	KC_TRY(kc_cuda_launched(kc_cu_sample_back_run(&a, &sums, kc_cuda_stream(call)),
+	KC_TRY(kc_cuda_launched(kc_cu_sample_back_run(&a, &sums, access_back(call, &a, &sums),
+						      kc_cuda_stream(call)),
 				"sample_back"));
 	return kc_cuda_scatter_end(call, &sums);
 }

@@ -70,37 +70,37 @@ extern "C" int kc_cu_sample_run(const struct kc_cu_sample *a, enum kc_cu_access 
 }
 
 /* Neighbouring threads have neighbouring channels, so their additions meet in few lines. */
+template <class A>
 KC_KERNEL void KC_BOUNDS(KC_CU_THREADS)
 	sample_back(KC_CONSTANT kc_cu_sample a, KC_CONSTANT kc_cu_sums sums)
 {
 	double scale = kc_cu_sums_scale(sums);
 
 	KC_CU_ROWS(row, a.y) {
-		kc_cu_spot s = kc_cu_spot_of<kc_single>(a.y, row);
-		float v;
+		kc_cu_spot s = kc_cu_spot_of<A>(a.y, row);
+		float v[A::width];
 
 		if (s.j >= a.y.w)
 			break;
 		corners k = corners_of(a, s);
-		kc_single::load(a.y, kc_cu_pixel(a.y, s.n, s.i, s.j) + s.c * a.y.sc, &v);
+		A::load(a.y, kc_cu_pixel(a.y, s.n, s.i, s.j) + s.c * a.y.sc, v);
 #pragma unroll
 		for (int q = 0; q < 4; q++) {
 			float weight = k.x.weight[q & 1] * k.y.weight[q >> 1];
 			int32_t i = k.y.at[q >> 1], j = k.x.at[q & 1];
 
 			if (i >= 0 && j >= 0)
-				kc_cu_sums_add(sums, scale,
-					       ((s.n * a.image.h + i) * a.image.w + j) * a.image.c +
-						       s.c,
-					       weight * v);
+				kc_cu_sums_add<A::width>(
+					sums, scale,
+					((s.n * a.image.h + i) * a.image.w + j) * a.image.c + s.c,
+					weight, v);
 		}
 	}
 }
 
 extern "C" int kc_cu_sample_back_run(const struct kc_cu_sample *a, const struct kc_cu_sums *sums,
-				     cudaStream_t stream)
+				     enum kc_cu_access access, cudaStream_t stream)
 {
-	KC_LAUNCH(sample_back, kc_cu_image_grid(&a->y, KC_CU_ANY),
-		  kc_cu_image_threads(&a->y, KC_CU_ANY), 0, stream, *a, *sums);
+	KC_CU_LAUNCH_IMAGE(sample_back, access, &a->y, stream, *a, *sums);
 	return kc_cu_status();
 }

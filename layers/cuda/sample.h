@@ -15,8 +15,9 @@ extern "C" {
 #endif
 /* access: of image and y. */
 int kc_cu_sample_run(const struct kc_cu_sample *, enum kc_cu_access, cudaStream_t);
-/* From y into the sums of image. */
-int kc_cu_sample_back_run(const struct kc_cu_sample *, const struct kc_cu_sums *, cudaStream_t);
+/* From y into the sums of image; access: of y, in packs only to float32 sums. */
+int kc_cu_sample_back_run(const struct kc_cu_sample *, const struct kc_cu_sums *, enum kc_cu_access,
+			  cudaStream_t);
 #ifdef __cplusplus
 }
 #endif
