@@ -5,7 +5,7 @@
 #include <stdlib.h>
 
 enum {
-	ENOUGH = 132 * 8,               /* blocks that fill the device */
+	ENOUGH = 132 * 4,               /* blocks that run at once */
 	WARPS = KC_CU_SUM_BLOCK / 32,
 	FEW = 8,                        /* terms that a thread adds alone */
 	SHORTEST = 1024,                /* terms of a chunk of neighbours */
