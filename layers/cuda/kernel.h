@@ -79,11 +79,18 @@ KC_DEVICE float kc_cu_load(const uint8_t *p)
 /* Round to nearest even; NaN stays NaN. */
 KC_DEVICE uint16_t kc_cu_bf16_bits(float f)
 {
+#ifdef __CUDACC__
+	uint16_t bits;
+
+	asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(f));
+	return bits;
+#else
 	uint32_t u = __float_as_uint(f);
 
 	if ((u & 0x7fffffffu) > 0x7f800000u)
 		return (uint16_t)(u >> 16 | 0x40);
 	return (uint16_t)((u + 0x7fffu + (u >> 16 & 1)) >> 16);
+#endif
 }
 
 KC_DEVICE void kc_cu_store(float *p, float x)
