@@ -27,15 +27,23 @@ static int feed(struct kc_plan *p, struct kc_tensor *x, int rank, int run)
 	return 0;
 }
 
-/* Twice the mean of x, and the mean of y's square, which lies turned in memory. */
+/* Twice the mean of x, the mean of y's square, which lies turned in memory, and the length of
+ * both means. */
 static int check_run(struct kc_plan *p, struct kc_tensor *const *out, int run)
 {
 	static float a[N], b[M * M];
 	struct kc_buf to[2] = {kc_buf_of(a, &out[0]->type, KC_PLAIN),
 			       kc_buf_of(b, &out[1]->type, KC_PLAIN)};
+	double squares = 0;
 
 	for (int k = 0; k < 2; k++)
 		KC_TRY(kc_plan_read(p, out[k], &to[k]));
+	for (int64_t i = 0; i < N; i++)
+		squares += a[i] * a[i] / 4;
+	for (int i = 0; i < M * M; i++)
+		squares += b[i] * b[i];
+	if (fabs(kc_plan_scalar(p, out[2]) / sqrt(squares) - 1) > 1e-5)
+		return KC_FAIL(KC_ENUMERIC, "run %d, length of the means", run);
 	for (int64_t i = 0; i < N; i++)
 		if (fabs(a[i] - (value(0, run, i) + value(1, run, i))) > 1e-6)
 			return KC_FAIL(KC_ENUMERIC, "run %d, element %d", run, (int)i);
@@ -56,7 +64,7 @@ struct side {
 	struct kc_device device;
 	struct kc_graph *g;
 	struct kc_plan *plan;
-	struct kc_tensor *in[2], *out[2];
+	struct kc_tensor *in[2], *out[3];
 };
 
 static int open_side(struct side *s, struct kc_ranks *r)
@@ -75,7 +83,8 @@ static int open_side(struct side *s, struct kc_ranks *r)
 	kc_mean_over_ranks(g, r, mean, 2);
 	out[0] = kc_scale(g, mean[0], 2);
 	out[1] = kc_scale(g, mean[1], 1);
-	return kc_plan_build(&s->plan, g, &s->device, out, 2, &(struct kc_plan_opts){.ranks = r});
+	out[2] = kc_global_norm(g, mean, 2);
+	return kc_plan_build(&s->plan, g, &s->device, out, 3, &(struct kc_plan_opts){.ranks = r});
 }
 
 static void close_side(struct side *s)

@@ -44,7 +44,7 @@ int kc_cuda_many_init(struct kc_cuda_many *m, const int64_t *elements, int n, si
 }
 
 /* A run before it is recorded has sent them, so no recording holds the copy. */
-int kc_cuda_many_send(struct kc_cuda_many *m, cudaStream_t stream)
+int kc_cuda_many_send(struct kc_cuda_many *m, struct kc_cuda *c)
 {
 	for (int i = 0; i < KC_RING; i++)
 		if (!memcmp(m->next, m->sent[i].here, m->bytes)) {
@@ -54,9 +54,11 @@ int kc_cuda_many_send(struct kc_cuda_many *m, cudaStream_t stream)
 		}
 	m->newest = (m->newest + 1) % KC_RING;
 	m->items = m->sent[m->newest].there;
+	/* The copy would wait itself, as this memory is not pinned, and not see a rank lost. */
+	KC_TRY(kc_cuda_wait(c, c->stream));
 	memcpy(m->sent[m->newest].here, m->next, m->bytes);
 	return kc_cuda_check(cudaMemcpyAsync(m->sent[m->newest].there, m->sent[m->newest].here,
-					     m->bytes, cudaMemcpyHostToDevice, stream),
+					     m->bytes, cudaMemcpyHostToDevice, c->stream),
 			     "table of tensors");
 }
 

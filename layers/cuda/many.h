@@ -73,8 +73,10 @@ struct kc_cuda_many {
 
 /* Of n items with that many elements each; to be released in any case. */
 int kc_cuda_many_init(struct kc_cuda_many *, const int64_t *elements, int n, size_t item);
-/* Brings many->next to the device if it is not there, and makes it many->items. */
-int kc_cuda_many_send(struct kc_cuda_many *, cudaStream_t);
+struct kc_cuda;
+
+/* Brings many->next to the device if it is not there, which waits, and makes it many->items. */
+int kc_cuda_many_send(struct kc_cuda_many *, struct kc_cuda *);
 void kc_cuda_many_release(struct kc_cuda_many *);
 
 static inline struct kc_cu_pieces kc_cuda_many_pieces(const struct kc_cuda_many *m)

@@ -47,7 +47,7 @@ static int send(struct kc_cuda_many *m, const struct kc_call *call)
 		items[i].n = kc_numel(&call->in[i].type);
 		kc_view_join(&items[i].view, 1);
 	}
-	return kc_cuda_many_send(m, kc_cuda_stream(call));
+	return kc_cuda_many_send(m, kc_cuda_of(call->device));
 }
 
 static int run_norm(const struct kc_call *call)

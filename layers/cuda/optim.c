@@ -80,7 +80,7 @@ static int send(const struct kc_call *call)
 	KC_TRY(bring(call, a->store));
 	for (int64_t i = 0; i < a->n; i++)
 		fill(&u[i], call, a->params[i], &call->in[i]);
-	return kc_cuda_many_send(m, kc_cuda_stream(call));
+	return kc_cuda_many_send(m, kc_cuda_of(call->device));
 }
 
 /* ---- optimizer ---- */

@@ -47,19 +47,6 @@ enum cudaMemcpyKind {
 	cudaMemcpyDefault
 };
 
-enum cudaMemoryType {
-	cudaMemoryTypeUnregistered,
-	cudaMemoryTypeHost,
-	cudaMemoryTypeDevice,
-	cudaMemoryTypeManaged
-};
-
-struct cudaPointerAttributes {
-	enum cudaMemoryType type;
-	int device;
-	void *devicePointer, *hostPointer;
-};
-
 enum cudaStreamCaptureMode {
 	cudaStreamCaptureModeGlobal,
 	cudaStreamCaptureModeThreadLocal,
@@ -95,7 +82,6 @@ cudaError_t cudaMalloc(void **, size_t);
 cudaError_t cudaFree(void *);
 cudaError_t cudaHostAlloc(void **, size_t, unsigned);
 cudaError_t cudaFreeHost(void *);
-cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *, const void *);
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total);
 cudaError_t cudaMemcpy(void *, const void *, size_t, enum cudaMemcpyKind);
 cudaError_t cudaMemcpyAsync(void *, const void *, size_t, enum cudaMemcpyKind, cudaStream_t);

@@ -76,17 +76,6 @@ static const emu_memory *around(const void *p, const void **first)
 	return (const char *)p < (const char *)m->first + m->second.bytes ? &m->second : NULL;
 }
 
-cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *a, const void *p)
-{
-	const void *first;
-	const emu_memory *m = around(p, &first);
-
-	memset(a, 0, sizeof *a);
-	a->type = !m ? cudaMemoryTypeUnregistered :
-		  m->pinned ? cudaMemoryTypeHost : cudaMemoryTypeDevice;
-	return cudaSuccess;
-}
-
 /* All n bytes are the device's, or all are the host's. */
 static bool lies_on(const void *p, size_t n, bool device)
 {
