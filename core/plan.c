@@ -173,6 +173,7 @@ void kc_plan_free(struct kc_plan *p)
 {
 	if (!p)
 		return;
+	kc_plan_dealloc(p);             /* waits for what still runs */
 	for (int i = 0; i < p->n_steps; i++) {
 		struct kc_step *s = &p->steps[i];
 
@@ -181,7 +182,6 @@ void kc_plan_free(struct kc_plan *p)
 		if (s->pack && s->pack->release)
 			s->pack->release(s->pack);
 	}
-	kc_plan_dealloc(p);
 	kc_arena_release(&p->memory);
 	free(p->steps);
 	free(p->values);

@@ -317,6 +317,24 @@ static void test_broken(void)
 	emu_cudnn_broken = -1;
 }
 
+/* Nobody has waited for its last run: kernels may be unloaded with what belongs to a step. */
+static void test_early_end(void)
+{
+	const struct kc_plan_opts opts = {.deterministic = true};
+	struct kc_device device;
+	struct kc_plan *plan = NULL;
+	struct trial t;
+
+	if (!KC_CHECK_OK(kc_emulator_open(&device)) || !KC_CHECK_OK(open_trial(&t, &forms[1])))
+		return;
+	if (KC_CHECK_OK(kc_plan_build(&plan, t.g, &device, t.fetch, t.n, &opts)))
+		for (int i = 0; i < 4; i++)
+			KC_CHECK_OK(kc_plan_run(plan));
+	kc_plan_free(plan);
+	close_trial(&t);
+	kc_device_release(&device);
+}
+
 /* ---- matrix products ---- */
 
 static void one_product(struct kc_device *device, bool batched, bool turn_a, bool turn_b, bool low)
@@ -439,6 +457,7 @@ const struct kc_test kc_tests_cuda_conv[] = {
 	{"timed choices: every form, kept and found again", test_autotune},
 	{"timed choices: no longer than they may take", test_budget},
 	{"an engine that fails when it runs is not taken", test_broken},
+	{"a plan that ends while it runs is waited for", test_early_end},
 	{"matrix products, transposed and batched", test_products},
 	{"choices are kept per version, device and signature", test_cache},
 	{"damaged lines of the file are left out", test_damage},

@@ -43,6 +43,7 @@ struct kc_cudnn_graph {
 struct kc_cudnn_plan {
 	struct kc_cudnn_graph *graph;
 	int engine;
+	bool ran;
 };
 
 /* ---- the library ---- */
@@ -175,6 +176,8 @@ void kc_cudnn_plan_free(struct kc_cudnn_plan *p)
 {
 	if (!p)
 		return;
+	/* The real one may unload its kernels. */
+	KC_ASSERT(!p->ran || emu_is_done(p->graph->lib->stream));
 	kc_cudnn_graph_free(p->graph);
 	free(p);
 }
@@ -315,6 +318,7 @@ int kc_cudnn_plan_run(struct kc_cudnn_plan *p, void *const *data, void *workspac
 		j.data[n] = data[n];
 		n++;
 	}
+	p->ran = true;
 	emu_cudnn.runs++;
 	return emu_call(run_job, &j, sizeof j, g->lib->stream) ?
 	       KC_FAIL(KC_EBACKEND, "the emulator refused a run") : 0;

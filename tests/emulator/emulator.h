@@ -46,6 +46,9 @@ void emu_touch_host(const void *, size_t, int write, const char *what);
 void emu_foreign(cudaStream_t);
 void emu_foreign_over(void);
 
+/* The host has waited for all the stream's work. */
+int emu_is_done(cudaStream_t);
+
 /* Runs run(copy of the n <= 128 bytes) on the host in the order of the stream; a cudaError_t. */
 int emu_call(void (*run)(const void *), const void *argument, size_t n, cudaStream_t);
 

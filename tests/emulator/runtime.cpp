@@ -525,6 +525,13 @@ void emu_touch(cudaStream_t s, const void *p, size_t n, int write, const char *w
 		[=](struct emu_stream *on) { emu_use(on, p, n, write, name.c_str()); });
 }
 
+int emu_is_done(cudaStream_t stream)
+{
+	const struct emu_stream *s = stream_of(stream);
+
+	return host.at(s->id) >= s->clock.at(s->id);
+}
+
 void emu_foreign(cudaStream_t s)
 {
 	enqueue(stream_of(s),
