@@ -55,7 +55,8 @@ int kc_cuda_many_send(struct kc_cuda_many *m, struct kc_cuda *c)
 	m->newest = (m->newest + 1) % KC_RING;
 	m->items = m->sent[m->newest].there;
 	/* The copy would wait itself, as this memory is not pinned, and not see a rank lost. */
-	KC_TRY(kc_cuda_wait(c, c->stream));
+	if (c->nccl)
+		KC_TRY(kc_cuda_wait(c, c->stream));
 	memcpy(m->sent[m->newest].here, m->next, m->bytes);
 	return kc_cuda_check(cudaMemcpyAsync(m->sent[m->newest].there, m->sent[m->newest].here,
 					     m->bytes, cudaMemcpyHostToDevice, c->stream),

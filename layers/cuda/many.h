@@ -75,7 +75,7 @@ struct kc_cuda_many {
 int kc_cuda_many_init(struct kc_cuda_many *, const int64_t *elements, int n, size_t item);
 struct kc_cuda;
 
-/* Brings many->next to the device if it is not there, which waits, and makes it many->items. */
+/* Brings many->next to the device if it is not there, which may wait, and makes it many->items. */
 int kc_cuda_many_send(struct kc_cuda_many *, struct kc_cuda *);
 void kc_cuda_many_release(struct kc_cuda_many *);
 
