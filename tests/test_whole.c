@@ -148,7 +148,39 @@ static void test_no_whole(void)
 	}
 }
 
+static void test_no_memory(void)
+{
+	struct kc_dataset *folder = make_set(), *d;
+	struct kc_loader_opts o = usual();
+	struct kc_pack_job job = {.dataset = folder, .output = kc_test_path("x.h5"), .width = 40,
+				  .height = 32, .offsets = {1, 2, 4}, .n_offsets = 3,
+				  .dis = KC_DIS_ULTRAFAST, .workers = 1};
+	const struct kc_batch *b;
+	struct kc_loader *l;
+	int rc = KC_ENOMEM;
+
+	o.whole = true;
+	o.flow = KC_LOADER_PACK;
+	KC_CHECK_OK(kc_pack_build(&job));
+	if (KC_CHECK_OK(kc_dataset_open(job.output, &d))) {
+		for (long n = 1; rc < 0 && n < 400; n++) {
+			kc_alloc_fail_after(n);
+			rc = kc_loader_open(d, &o, 0, &l);
+			if (rc >= 0) {
+				rc = kc_loader_get(l, &b);
+				kc_loader_close(l);
+			}
+			KC_CHECK(rc >= 0 || rc == KC_ENOMEM);
+		}
+		kc_alloc_fail_after(0);
+		KC_CHECK(rc >= 0);
+		kc_dataset_close(d);
+	}
+	kc_dataset_close(folder);
+}
+
 const struct kc_test kc_tests_whole[] = {
 	{"whole frames, cut later, are the same batches", test_whole},
 	{"frames that cannot be handed out whole", test_no_whole},
+	{"failing allocations for whole frames are reported", test_no_memory},
 	{0}};

@@ -62,15 +62,15 @@ static int open_dataset(struct kc_run *r)
 	return rc < 0 ? kc_cause(rc, "datasets.train.cache_keys") : 0;
 }
 
-/* Without data there are no batches either: the plan can be looked at all the same. */
+/* Without data there are no batches either: one process can look at the plan all the same. */
 static int choose_crops(struct kc_run *r)
 {
 	const struct kc_config *c = r->config;
 	const char *why, *root = c->data.root;
 	bool there = root && (kc_file_exists(root) || kc_dir_exists(root));
 
-	if (there && kc_crops_need_data(c, &r->device))
-		KC_TRY(open_dataset(r));
+	if ((there || r->ranks->size > 1) && kc_crops_need_data(c, &r->device))
+		KC_TRY(open_dataset(r));        /* ranks must decide alike */
 	KC_TRY(kc_crops_choose(c, &r->device, r->data, &r->whole_width, &r->whole_height, &why));
 	if (r->whole_width && !r->ranks->rank)
 		kc_run_say(r, "crops and mirrors on %s", r->device.name);
