@@ -122,6 +122,35 @@ static void check_boxes(struct kc_device *d, int64_t channels, int64_t wide, int
 	kc_device_free(d, y);
 }
 
+/* The same from float32 to bf16 and back, whose numbers are whole. */
+static void check_conversion(struct kc_device *d, int64_t channels, int64_t wide, int64_t pixels)
+{
+	const struct kc_type part = KC_TYPE(KC_F32, pixels, channels),
+			     low = KC_TYPE(KC_BF16, pixels, channels),
+			     all = KC_TYPE(KC_BF16, pixels, wide);
+	struct kc_buf x = kc_buf_of(device_memory(d, (size_t)(pixels * channels) * 4), &part,
+				    KC_PLAIN);
+	struct kc_buf y = kc_buf_of(device_memory(d, (size_t)(pixels * wide) * 2), &all, KC_PLAIN);
+	struct kc_buf back = kc_buf_of(device_memory(d, (size_t)(pixels * channels) * 4), &part,
+				       KC_PLAIN);
+	const float *u = x.data, *v = back.data;
+	int64_t wrong = 0;
+
+	for (int64_t i = 0; i < pixels * channels; i++)
+		((float *)x.data)[i] = (float)(i % 199);
+	y.type = low;
+	KC_CHECK_OK(kc_cuda_move(&y, &x, 1, 1, kc_cuda_of(d)->stream));
+	KC_CHECK_OK(kc_cuda_move(&back, &y, 1, 1, kc_cuda_of(d)->stream));
+	for (int64_t i = 0; i < pixels * channels; i++)
+		wrong += u[i] != v[i];
+	if (wrong)
+		kc_test_fail(__FILE__, __LINE__, "%d of %d channels: %d elements are wrong",
+			     (int)channels, (int)wide, (int)wrong);
+	kc_device_free(d, x.data);
+	kc_device_free(d, y.data);
+	kc_device_free(d, back.data);
+}
+
 static void test_boxes(void)
 {
 	struct kc_device d;
@@ -131,6 +160,8 @@ static void test_boxes(void)
 	check_boxes(&d, 64, 82, 150000);
 	check_boxes(&d, 64, 72, 300001);
 	check_boxes(&d, 7, 9, 3);
+	check_conversion(&d, 3, 16, 250001);
+	check_conversion(&d, 8, 12, 100001);
 	kc_device_release(&d);
 }
 

@@ -22,10 +22,10 @@ KC_DEVICE place box_place(const kc_cu_box &b, uint32_t i)
 	return p;
 }
 
-/* Units that a thread moves at once. */
-static inline int units_of(int32_t kind)
+/* Where the units of block k begin. */
+KC_DEVICE uint32_t share_of(const kc_cu_box &b, unsigned k)
 {
-	return kind <= KC_BOX_4 ? 8 : 4;
+	return (uint32_t)((uint64_t)b.n * k / gridDim.y);
 }
 
 /*
@@ -35,23 +35,24 @@ static inline int units_of(int32_t kind)
 template <class X, int N, class Read, class Write>
 KC_DEVICE void move_all(const kc_cu_box &b, Read read, Write write)
 {
-	uint32_t step = gridDim.x * blockDim.x, n = (uint32_t)b.n;
+	enum { STEP = KC_CU_THREADS };
+	uint32_t end = share_of(b, blockIdx.y + 1);
 
-	for (uint32_t i = blockIdx.x * blockDim.x + threadIdx.x; i < n; i += N * step) {
+	for (uint32_t i = share_of(b, blockIdx.y) + threadIdx.x; i < end; i += N * STEP) {
 		int64_t to[N] = {};
 		X x[N] = {};
 
 #pragma unroll
 		for (int k = 0; k < N; k++)
-			if (i + k * step < n) {
-				place p = box_place(b, i + k * step);
+			if (i + k * STEP < end) {
+				place p = box_place(b, i + k * STEP);
 
 				to[k] = p.to;
 				x[k] = read(p.from);
 			}
 #pragma unroll
 		for (int k = 0; k < N; k++)
-			if (i + k * step < n)
+			if (i + k * STEP < end)
 				write(to[k], x[k]);
 	}
 }
@@ -66,21 +67,24 @@ KC_DEVICE void move_units(const kc_cu_box &b)
 		[&](int64_t at, const U &x) { ((U *)b.to)[at] = x; });
 }
 
-template <class T>
-struct alignas(4 * sizeof(T)) four { T v[4]; };
+/* V elements. */
+template <class T, int V>
+struct alignas(V * sizeof(T)) some { T v[V]; };
 
-template <class To, class From>
+template <class To, class From, int V, int N>
 KC_DEVICE void convert_units(const kc_cu_box &b)
 {
-	move_all<four<From>, 4>(
-		b, [&](int64_t at) { return ((const four<From> *)b.from)[at]; },
-		[&](int64_t at, const four<From> &x) {
-			four<To> y;
+	typedef some<From, V> unit;
+
+	move_all<unit, N>(
+		b, [&](int64_t at) { return ((const unit *)b.from)[at]; },
+		[&](int64_t at, const unit &x) {
+			some<To, V> y;
 
 #pragma unroll
-			for (int k = 0; k < 4; k++)
+			for (int k = 0; k < V; k++)
 				kc_cu_store(&y.v[k], kc_cu_load(&x.v[k]));
-			((four<To> *)b.to)[at] = y;
+			((some<To, V> *)b.to)[at] = y;
 		});
 }
 
@@ -93,9 +97,14 @@ KC_DEVICE void move_any(const kc_cu_box &b)
 		});
 }
 
+/*
+ * Blocks (box, share).  Shares of the same number run at the same time: where boxes lie between
+ * each other, as the channels of a concatenation do, they fill the same lines of memory while
+ * these are in the cache.
+ */
 KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 4) move_boxes(KC_CONSTANT kc_cu_boxes all)
 {
-	const kc_cu_box &b = all.box[blockIdx.y];
+	const kc_cu_box &b = all.box[blockIdx.x];
 
 	switch (b.kind) {
 	case KC_BOX_1: move_units<uint8_t, 8>(b); break;
@@ -103,8 +112,10 @@ KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 4) move_boxes(KC_CONSTANT kc_cu_boxe
 	case KC_BOX_4: move_units<uint32_t, 8>(b); break;
 	case KC_BOX_8: move_units<uint64_t, 4>(b); break;
 	case KC_BOX_16: move_units<kc_pack16<uint32_t>, 4>(b); break;
-	case KC_BOX_NARROW: convert_units<kc_bf16, float>(b); break;
-	case KC_BOX_WIDEN: convert_units<float, kc_bf16>(b); break;
+	case KC_BOX_NARROW: convert_units<kc_bf16, float, 1, 8>(b); break;
+	case KC_BOX_WIDEN: convert_units<float, kc_bf16, 1, 8>(b); break;
+	case KC_BOX_NARROW_4: convert_units<kc_bf16, float, 4, 4>(b); break;
+	case KC_BOX_WIDEN_4: convert_units<float, kc_bf16, 4, 4>(b); break;
 	default: move_any(b);
 	}
 }
@@ -113,7 +124,8 @@ KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 4) move_boxes(KC_CONSTANT kc_cu_boxe
 static int64_t blocks_of(const kc_cu_box *b)
 {
 	enum { FEW = 132 * 2 };
-	int64_t one = (b->n + KC_CU_THREADS - 1) / KC_CU_THREADS, all = one / units_of(b->kind);
+	bool large = b->kind == KC_BOX_8 || b->kind == KC_BOX_16 || b->kind >= KC_BOX_NARROW_4;
+	int64_t one = (b->n + KC_CU_THREADS - 1) / KC_CU_THREADS, all = one / (large ? 4 : 8);
 
 	return all >= FEW ? all : one < FEW ? one : (int64_t)FEW;
 }
@@ -124,7 +136,7 @@ extern "C" int kc_cu_move(const struct kc_cu_boxes *boxes, int n, cudaStream_t s
 
 	for (int i = 0; i < n; i++)
 		most = max(most, blocks_of(&boxes->box[i]));
-	KC_LAUNCH(move_boxes, dim3((unsigned)min(most, (int64_t)KC_CU_BLOCKS), (unsigned)n),
+	KC_LAUNCH(move_boxes, dim3((unsigned)n, (unsigned)min(most, (int64_t)KC_CU_BLOCKS)),
 		  dim3(KC_CU_THREADS), 0, stream, *boxes);
 	return kc_cu_status();
 }

@@ -9,7 +9,8 @@
 
 enum kc_cu_box_kind {
 	KC_BOX_1, KC_BOX_2, KC_BOX_4, KC_BOX_8, KC_BOX_16,      /* units of so many bytes */
-	KC_BOX_NARROW, KC_BOX_WIDEN,    /* units of 4 elements: float32 to bf16, and back */
+	KC_BOX_NARROW, KC_BOX_WIDEN,    /* units of one element: float32 to bf16, and back */
+	KC_BOX_NARROW_4, KC_BOX_WIDEN_4,        /* ... of four */
 	KC_BOX_ANY                      /* units of one element: converted, times scale */
 };
 

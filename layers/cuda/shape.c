@@ -56,13 +56,14 @@ static enum kc_cu_box_kind kind_of(const struct kc_view v[2], double scale, int6
 						   [8] = KC_BOX_8, [16] = KC_BOX_16};
 	int64_t size = size_of(&v[0]), unit = 16;
 
-	*elements = 4;
-	if (scale == 1 && v[0].dtype != v[1].dtype && runs_divide(&v[0], 4) &&
-	    runs_divide(&v[1], 4)) {
+	if (scale == 1 && v[0].dtype != v[1].dtype) {
+		bool four = runs_divide(&v[0], 4) && runs_divide(&v[1], 4);
+
+		*elements = four ? 4 : 1;
 		if (v[0].dtype == KC_VIEW_BF16 && v[1].dtype == KC_VIEW_F32)
-			return KC_BOX_NARROW;
+			return four ? KC_BOX_NARROW_4 : KC_BOX_NARROW;
 		if (v[0].dtype == KC_VIEW_F32 && v[1].dtype == KC_VIEW_BF16)
-			return KC_BOX_WIDEN;
+			return four ? KC_BOX_WIDEN_4 : KC_BOX_WIDEN;
 	}
 	*elements = 1;
 	if (scale != 1 || v[0].dtype != v[1].dtype)
