@@ -125,6 +125,7 @@ struct kc_device {
 	void (*close)(struct kc_device *);              /* or NULL */
 	bool record;                                    /* runs are recorded and replayed */
 	bool strided;   /* pointwise kernels read parts of a tensor where they lie, at full speed */
+	bool sums;      /* chains of pointwise operators sum a result over all but its channels */
 	bool roomy;     /* results are kept where computing them again would cost time */
 	const struct kc_kernel *const *kernels;         /* rows in order, NULL-terminated */
 	bool fast_bf16;                                 /* precision: auto means bf16 here */

@@ -23,7 +23,8 @@ enum {
 				* the plan makes it a view with strides of 0 */
 	KC_OP_OUT_FULL = 512,  /* with KC_PREC_LOW: the output is float32 all the same */
 	KC_OP_EARLY = 1024,    /* runs as soon as its inputs are there: others wait for it */
-	KC_OP_WINDOW = 2048    /* with VIEW: the output keeps the strides of input 0 */
+	KC_OP_WINDOW = 2048,   /* with VIEW: the output keeps the strides of input 0 */
+	KC_OP_SUM = 4096       /* sum of input 0 over the dimensions that are 1 in the output */
 };
 
 /* How the precision pass treats an operator in a bf16 plan. */
@@ -132,7 +133,8 @@ struct kc_op_set {
 /*
  * A chain of pointwise operators fused into one step: the attributes of kc_op_set.fused.
  * Registers 0..n_in-1 are the inputs (a stride of 0 repeats), register n_in + i is the result
- * of instruction i.  Every output is dense and has the same dimensions.
+ * of instruction i.  Every output is dense and has the same dimensions; behind them, if one of
+ * them is summed, comes an output for the sum over everything but the channels, in float32.
  */
 enum { KC_FUSED_MAX = 32, KC_FUSED_IN = 12, KC_FUSED_OUT = 6 };
 struct kc_fused_code { int64_t op, arg[3]; double p, q; };
@@ -140,6 +142,7 @@ struct kc_fused_attr {
 	int64_t n_in, n_code, n_out;
 	struct kc_fused_code code[KC_FUSED_MAX];
 	int64_t out[KC_FUSED_OUT];              /* registers that are stored */
+	int64_t summed;                         /* which of them is summed as well: 1.., 0: none */
 };
 
 /* The engine's own step: elements converted to another dtype or layout. */

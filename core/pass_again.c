@@ -1,5 +1,5 @@
 /*
- * Pass 8: results of cheap steps that wait long for their second use (a concatenation that the
+ * Pass 9: results of cheap steps that wait long for their second use (a concatenation that the
  * backward pass needs) are computed again there instead of kept, when that keeps fewer bytes
  * alive than the result has.  Not on devices that have the room to keep them.
  */

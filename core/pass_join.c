@@ -1,5 +1,5 @@
 /*
- * Pass 5: a concatenation that only puts its inputs one behind the other in memory.  Inputs that
+ * Pass 6: a concatenation that only puts its inputs one behind the other in memory.  Inputs that
  * can be written there in the first place become views into the output, the others are copied
  * into it, and the step disappears.
  */

@@ -1,5 +1,5 @@
 /*
- * Pass 9: gives every step the first kernel row of the device that fits, else the reference
+ * Pass 10: gives every step the first kernel row of the device that fits, else the reference
  * kernel, and inserts the packing steps that kernels ask for.
  */
 #include "core/plan_ir.h"

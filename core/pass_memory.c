@@ -1,5 +1,5 @@
 /*
- * Pass 10: who lies where.  Values of the arena live from the step that writes them to the last
+ * Pass 11: who lies where.  Values of the arena live from the step that writes them to the last
  * that reads them; a step may write over an input that dies there; the rest is placed largest
  * first at the lowest free offset.
  */

@@ -1,5 +1,5 @@
 /*
- * Pass 6: bf16 images whose channels a kernel wants to be a multiple of some number get pads:
+ * Pass 7: bf16 images whose channels a kernel wants to be a multiple of some number get pads:
  * zeros behind the channels of every pixel, written by the step that writes the image.  Without
  * them cuDNN copies the image into its workspace and pads it there, once per use.
  *
@@ -90,8 +90,9 @@ static bool repeats_channels(const struct kc_buf *x, const struct kc_type *y)
 static bool agrees(const struct pitch *a, const struct kc_step *s, int v)
 {
 	const struct kc_type *t = &a->p->values[s->out[0]].buf.type;
+	int64_t n_out = ((const struct kc_fused_attr *)s->attr)->n_out;    /* without a sum */
 
-	for (int k = 0; k < s->n_out; k++)
+	for (int k = 0; k < n_out; k++)
 		if (a->channels[s->out[k]] != a->channels[v])
 			return false;
 	for (int k = 0; k < s->n_in; k++)

@@ -1,5 +1,5 @@
 /*
- * Pass 7: the order of the steps.  The graph's own order is kept (models and gradients are
+ * Pass 8: the order of the steps.  The graph's own order is kept (models and gradients are
  * written in an order that frees values soon), with three changes: steps that write state run
  * last, when every reader of the old parameters has run; cheap steps whose result is first
  * read much later move down to their first reader when that does not keep their inputs longer;

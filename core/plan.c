@@ -138,6 +138,7 @@ static int build(struct kc_plan *p, struct kc_tensor *const *fetch, int n)
 	KC_TRY(kc_pass_precision(p));
 	KC_TRY(kc_pass_layout(p));
 	KC_TRY(kc_pass_fuse(p));
+	KC_TRY(kc_pass_sums(p));
 	KC_TRY(kc_pass_join(p));
 	KC_TRY(kc_pass_pitch(p));
 	KC_TRY(kc_pass_schedule(p));

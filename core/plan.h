@@ -3,7 +3,7 @@
  * backward and update of a training step are one plan.
  *
  * Passes, each in its own file and each able to print what it did: prune, precision, layout,
- * fuse, join, pitch, schedule, again, kernels (and packing), memory.
+ * fuse, sums, join, pitch, schedule, again, kernels (and packing), memory.
  */
 #ifndef KC_CORE_PLAN_H
 #define KC_CORE_PLAN_H

@@ -138,6 +138,7 @@ int kc_pass_import(struct kc_plan *, struct kc_tensor *const *fetch, int n);  /*
 int kc_pass_precision(struct kc_plan *);
 int kc_pass_layout(struct kc_plan *);
 int kc_pass_fuse(struct kc_plan *);
+int kc_pass_sums(struct kc_plan *);
 int kc_pass_join(struct kc_plan *);
 int kc_pass_pitch(struct kc_plan *);
 int kc_pass_schedule(struct kc_plan *);

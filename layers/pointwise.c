@@ -1,6 +1,7 @@
 #include "layers/pointwise.h"
 
 #include "layers/layers.h"
+#include "layers/ops.h"
 #include "layers/ref.h"
 
 #include <math.h>
@@ -151,7 +152,7 @@ static void run_row(const struct kc_call *c, int64_t row)
 		at[k] = kc_row_at(t, stride, row);
 		step[k] = kc_row_step(t, stride);
 	}
-	for (int k = 0; k < c->n_out; k++)
+	for (int k = 0; k < a->n_out; k++)
 		to[k] = kc_row_at(t, c->out[k].stride, row);
 	for (int64_t i = 0; i < kc_row_len(t); i++) {
 		for (int k = 0; k < c->n_in; k++)
@@ -162,7 +163,7 @@ static void run_row(const struct kc_call *c, int64_t row)
 			reg[a->n_in + k] = values[s->op](s->p, s->q, reg[s->arg[0]],
 							 reg[s->arg[1]], reg[s->arg[2]]);
 		}
-		for (int k = 0; k < c->n_out; k++)
+		for (int k = 0; k < a->n_out; k++)
 			kc_put(&c->out[k], to[k] + i * kc_row_step(t, c->out[k].stride),
 			       reg[a->out[k]]);
 	}
@@ -170,11 +171,15 @@ static void run_row(const struct kc_call *c, int64_t row)
 
 static void ref_fused(const struct kc_call *c)
 {
+	const struct kc_fused_attr *a = c->attr;
 	int64_t rows = kc_row_count(&c->out[0].type);
 
 	#pragma omp parallel for if (kc_is_large(&c->out[0].type))
 	for (int64_t row = 0; row < rows; row++)
 		run_row(c, row);
+	if (a->summed)
+		kc_op_sum_to.ref(&(struct kc_call){.in = &c->out[a->summed - 1], .n_in = 1,
+						   .out = &c->out[a->n_out], .n_out = 1});
 }
 
 const struct kc_op kc_op_fused = {

@@ -166,7 +166,8 @@ static const char *onnx_sum_to(struct kc_onnx *x, const struct kc_tensor *t)
 }
 
 const struct kc_op kc_op_sum_to = {
-	.name = "sum_to", .n_in_min = 1, .n_in_max = 1, .precision = KC_PREC_FULL,
+	.name = "sum_to", .n_in_min = 1, .n_in_max = 1, .flags = KC_OP_SUM,
+	.precision = KC_PREC_FULL,
 	.attr_size = sizeof(struct kc_dims_attr), .infer = infer_sum_to, .grad = grad_sum_to,
 	.ref = ref_sum_to, .onnx = onnx_sum_to,
 };

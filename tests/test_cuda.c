@@ -5,6 +5,7 @@
 #include "layers/shape.h"
 #include "tests/emulator/device.h"
 #include "tests/emulator/emulator.h"
+#include "tests/golden_run.h"
 #include "tests/op_check.h"
 #include "tests/test.h"
 
@@ -93,6 +94,20 @@ static void of_integers(struct op_build *b)
 			  kc_pw1(b->g, KC_PW_affine, 0.1, 0, i)));
 }
 
+/* What the gradient of a bias is, behind a chain that has other results too. */
+static void summed(struct op_build *b)
+{
+	struct kc_type channels = REAL(1, N[1], 1, 1);
+	struct kc_tensor *x = op_real(b, -1, 1, REAL(N[0], N[1], N[2], N[3]));
+	struct kc_tensor *y = op_real(b, -1, 1, REAL(N[0], N[1], N[2], N[3])), *z;
+
+	y = kc_mul(b->g, kc_shift(b->g, x, 0.5), y);
+	z = kc_tanh(b->g, y);
+	op_give(b, z);
+	op_give(b, kc_sum_to(b->g, y, &channels));
+	op_give(b, kc_add(b->g, y, x));
+}
+
 static const struct op_row chains[] = {
 	{"fma", "packs of channels", repeated, {2, 16, 5, 3}, 0},
 	{"fma", "odd channels", repeated, {2, 11, 5, 3}, 0},
@@ -100,6 +115,10 @@ static const struct op_row chains[] = {
 	{"fma", "wide", repeated, {1, 136, 3, 7}, 0},
 	{"tanh", "aligned slices", into_slices, {2, 8, 5, 3}, 0},
 	{"tanh", "odd slices", into_slices, {1, 5, 6, 7}, 0},
+	{"sum_to", "of a chain, packs of channels", summed, {2, 16, 9, 7}, 0},
+	{"sum_to", "of a chain, 196 channels", summed, {2, 196, 5, 3}, 0},
+	{"sum_to", "of a chain, odd channels", summed, {2, 11, 20, 11}, 0},
+	{"sum_to", "of a chain, more channels than a block has elements", summed, {2, 2100, 1, 1}, 0},
 	{"fma", "integers", of_integers, {2, 8, 3, 5}, 0},
 	{"fma", "integers, odd", of_integers, {2, 3, 3, 5}, 0},
 	{"mul", "many values", many_values, {1, 8, 9, 5}, 4},
@@ -109,6 +128,35 @@ static void test_chains(void)
 {
 	check_rows(op_pointwise_rows);
 	check_rows(chains);
+}
+
+/* Blocks come back for more, and must then meet the same channels. */
+static void test_long_sum(void)
+{
+	enum { CHANNELS = 20, PIXELS = 41000, ALL = CHANNELS * PIXELS };
+	struct kc_graph *g = kc_graph_new(&kc_layers);
+	struct kc_tensor *x = kc_input(g, "x", REAL(1, CHANNELS, 41, 1000)), *sum;
+	struct kc_type channels = REAL(1, CHANNELS, 1, 1);
+	struct kc_plan_opts opts = {.real = KC_F32};
+	double *at = kc_alloc(ALL * sizeof *at), is[CHANNELS], *to = is;
+	struct kc_device device;
+
+	KC_ASSERT(at);
+	for (int i = 0; i < ALL; i++)
+		at[i] = noise((uint64_t)i);
+	sum = kc_sum_to(g, kc_square(g, kc_shift(g, x, 1)), &channels);
+	KC_CHECK_OK(kc_emulator_open(&device));
+	KC_CHECK_OK(test_run(g, &device, &opts, &(struct test_feed){x, at}, 1, &sum, 1, &to));
+	for (int c = 0; c < CHANNELS; c++) {
+		double want = 0;
+
+		for (int i = 0; i < PIXELS; i++)
+			want += (at[c * PIXELS + i] + 1) * (at[c * PIXELS + i] + 1);
+		KC_CHECK(fabs(is[c] - want) < 1e-5 * want);
+	}
+	kc_device_release(&device);
+	kc_graph_free(g);
+	free(at);
 }
 
 /* ---- sums: N = n, c, h, w of x, then of y ---- */
@@ -373,6 +421,7 @@ static void test_low(void)
 
 const struct kc_test kc_tests_cuda[] = {
 	{"chains on the emulated device equal the reference", test_chains},
+	{"a chain's sum over more elements than a round has", test_long_sum},
 	{"sums on the emulated device equal the reference", test_sums},
 	{"sums and lines have the same bits in any order of threads", test_repeat},
 	{"lines on the emulated device equal the reference", test_lines},

@@ -199,6 +199,46 @@ static void test_written_low(void)
 	KC_CHECK(!memcmp(direct, converted, sizeof direct));
 }
 
+/* A bias' gradient behind an activation's: how many steps, and both results. */
+static int run_summed(bool sums, double *to)
+{
+	static double at[2][2 * 3 * 20];
+	struct kc_graph *g = new_graph();
+	struct kc_tensor *x = kc_input(g, "x", REAL(2, 3, 5, 4)), *y = kc_input(g, "y", x->type);
+	struct test_feed feed[2] = {{x, at[0]}, {y, at[1]}};
+	struct kc_type channels = REAL(1, 3, 1, 1);
+	struct kc_plan_opts opts = {.real = KC_F64};
+	struct kc_plan_stats s = {0};
+	struct kc_device device;
+	struct kc_tensor *fetch[2];
+	struct kc_plan *p;
+
+	for (size_t i = 0; i < KC_COUNT(at[0]); i++) {
+		at[0][i] = sin((double)i);
+		at[1][i] = cos(3 * (double)i);
+	}
+	fetch[0] = kc_mul(g, kc_tanh(g, x), y);
+	fetch[1] = kc_sum_to(g, fetch[0], &channels);
+	kc_device_reference(&device);
+	device.sums = sums;
+	KC_CHECK_OK(test_run(g, &device, &opts, feed, 2, fetch, 2, (double *[]){to, to + 120}));
+	if (KC_CHECK_OK(kc_plan_build(&p, g, &device, fetch, 2, &opts))) {
+		kc_plan_stats(p, &s);
+		kc_plan_free(p);
+	}
+	kc_device_release(&device);
+	kc_graph_free(g);
+	return s.steps;
+}
+
+static void test_summed(void)
+{
+	double apart[123], together[123];
+
+	KC_CHECK(run_summed(false, apart) == 2 && run_summed(true, together) == 1);
+	KC_CHECK(!memcmp(apart, together, sizeof apart));
+}
+
 static void test_room(void)
 {
 	double kept[8], again[8];
@@ -213,5 +253,6 @@ const struct kc_test kc_tests_plan[] = {
 	{"a device with room keeps what others compute again", test_room},
 	{"pointwise steps read channels where they lie", test_parts},
 	{"what is only read as bf16 is written as bf16", test_written_low},
+	{"a chain sums its result, where chains can", test_summed},
 	{"the gradient of a part is computed without the others", test_narrow_gradient},
 	{0}};

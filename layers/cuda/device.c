@@ -322,7 +322,7 @@ int kc_cuda_open(struct kc_device *d, int index, const struct kc_device_choice *
 	snprintf(c->name, sizeof c->name, "cuda:%d", index);
 	*d = (struct kc_device){.name = c->name, .memory = &memory, .own = c,
 				.close = close_device, .record = !choice->no_record,
-				.strided = true, .roomy = true,
+				.strided = true, .sums = true, .roomy = true,
 				.kernels = kc_cuda_rows()};
 	rc = open_streams(c);
 	snprintf(c->about, sizeof c->about, "%s, compute capability %d.%d", c->properties.name,

@@ -7,7 +7,11 @@
 
 #include <stdlib.h>
 
-enum { REGISTERS = KC_FUSED_IN + KC_FUSED_MAX, FOREVER = KC_FUSED_MAX };
+enum {
+	REGISTERS = KC_FUSED_IN + KC_FUSED_MAX,
+	MOST_BLOCKS = 132 * 16,
+	SUM_BLOCKS = 132 * 3            /* fill an H200, and leave few rows to be added */
+};
 
 _Static_assert((int)KC_CU_CHAIN_IN == (int)KC_FUSED_IN, "inputs of a chain");
 _Static_assert((int)KC_CU_CHAIN_OUT == (int)KC_FUSED_OUT, "outputs of a chain");
@@ -81,6 +85,8 @@ static void translate(struct kc_cu_chain *c, const struct kc_fused_attr *a)
 		*to = (struct kc_cu_code){.op = (uint8_t)s->op, .p = (float)s->p, .q = (float)s->q,
 					  .n = (uint8_t)kc_pw_ops[s->op].n_in_min,
 					  .to = KC_CU_NOWHERE, .stores = outputs_of(a, reg)};
+		if (a->summed && a->out[a->summed - 1] == reg)
+			to->sums = (uint8_t)a->summed;
 		for (int j = 0; j < to->n; j++)
 			to->arg[j] = s->arg[j] == reg - 1 && k ? KC_CU_LAST
 							       : (uint8_t)r.slot[s->arg[j]];
@@ -114,23 +120,22 @@ static void describe(struct kc_cu_chain *c, const struct kc_step_info *info)
 	struct kc_type t = kc_with_pads(y).type;
 	int n = 0;
 
-	for (int i = 0; i < info->n_out; i++)
+	for (int i = 0; i < c->n_out; i++)
 		v[n++] = repeated(&info->out[i], &t);
 	for (int i = 0; i < info->n_in; i++)
 		v[n++] = repeated(&info->in[i], &t);
 	kc_view_join(v, n);
 	c->n = kc_numel(&t);
-	if (y->pads) {
-		c->pitch = t.dim[1];
-		c->channels = y->type.dim[1];
-	}
+	c->channels = y->type.dim[1];
+	c->pitch = y->pads ? t.dim[1] : 0;
+	c->row = ((const struct kc_fused_attr *)info->attr)->summed ? t.dim[1] : 0;
 	c->nd = KC_MAX(v[0].nd, 1);
 	for (int d = 0; d < c->nd; d++)
 		c->dim[d] = v[0].nd ? v[0].dim[d] : 1;
 	for (int d = 0; d < c->nd && c->n <= INT32_MAX; d++)
 		c->by[d] = kc_divisor_of((uint32_t)c->dim[d]);
 	for (int i = 0; i < n; i++) {
-		struct kc_cu_operand *x = i < info->n_out ? &c->out[i] : &c->in[i - info->n_out];
+		struct kc_cu_operand *x = i < c->n_out ? &c->out[i] : &c->in[i - c->n_out];
 
 		x->dtype = v[i].dtype;
 		for (int d = 0; d < v[0].nd; d++)
@@ -178,6 +183,32 @@ static void place_output(const struct kc_cu_chain *c, struct kc_cu_operand *y, v
 		y->place = KC_CU_WALK;
 }
 
+/* ---- threads and blocks ---- */
+
+static int64_t common_divisor(int64_t a, int64_t b)
+{
+	return b ? common_divisor(b, a % b) : a;
+}
+
+static void divide(struct kc_cu_chain *c)
+{
+	enum { PLENTY = 48 << 10, LEAST = 64 };
+	size_t one = (size_t)(c->slots + (c->row > 0)) * KC_CU_PACK * sizeof(float);
+	int64_t most = c->row ? SUM_BLOCKS : MOST_BLOCKS, whole;
+
+	c->threads = KC_CU_CHAIN_THREADS;
+	while (one * (size_t)c->threads > PLENTY && c->threads > LEAST)
+		c->threads /= 2;
+	whole = (c->n + c->threads * KC_CU_PACK - 1) / (c->threads * KC_CU_PACK);
+	c->blocks = (int32_t)KC_MIN(whole, most);
+	if (c->row) {
+		/* A thread's elements are then of the same channels in every round. */
+		int64_t unit = c->row / common_divisor(c->row, c->threads * KC_CU_PACK);
+
+		c->blocks = (int32_t)((c->blocks + unit - 1) / unit * unit);
+	}
+}
+
 /* ---- the row ---- */
 
 /* With pads like those of y, or one number for all channels. */
@@ -191,9 +222,11 @@ static bool goes_with(const struct kc_buf *x, const struct kc_buf *y)
 
 static bool fits(const struct kc_step_info *info)
 {
+	const struct kc_fused_attr *a = info->attr;
 	const struct kc_buf *y = &info->out[0];
+	struct kc_buf all = kc_with_pads(y);
 
-	for (int i = 0; i < info->n_out; i++)
+	for (int i = 0; i < a->n_out; i++)
 		if (!kc_same_dims(&info->out[i].type, &y->type) || info->out[i].pads != y->pads)
 			return false;
 	if (y->pads && (y->type.dtype != KC_BF16 || (y->type.dim[1] + y->pads) % KC_CU_PACK))
@@ -201,7 +234,7 @@ static bool fits(const struct kc_step_info *info)
 	for (int i = 0; i < info->n_in && y->pads; i++)
 		if (!goes_with(&info->in[i], y))
 			return false;
-	return true;
+	return !a->summed || kc_is_dense(&all, KC_CLAST);
 }
 
 static int prepare(struct kc_step_info *info)
@@ -212,6 +245,8 @@ static int prepare(struct kc_step_info *info)
 		return KC_ENOMEM;
 	translate(c, info->attr);
 	describe(c, info);
+	divide(c);
+	info->workspace = (size_t)(c->blocks * c->row) * sizeof(float);
 	info->prepared = c;
 	return 0;
 }
@@ -229,6 +264,10 @@ static int run(const struct kc_call *call)
 	for (int i = 0; i < c.n_out; i++) {
 		place_output(&c, &c.out[i], call->out[i].data);
 		KC_ASSERT(!c.pitch || c.out[i].place == KC_CU_DENSE);
+	}
+	if (c.row) {
+		c.part = call->workspace;
+		c.sum = call->out[c.n_out].data;
 	}
 	return kc_cuda_launched(kc_cu_run_chain(&c, kc_cuda_stream(call)), "chain");
 }

@@ -219,12 +219,83 @@ KC_DEVICE void read_inputs(const kc_cu_chain &c, int64_t i, int count, quad *slo
 			widen_pack(k, slots);
 }
 
-KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 3) run_chain(KC_CONSTANT kc_cu_chain c)
+/* What the output holds of x is added to the thread's slot for sums, behind the others: a slot, not
+ * registers, because the chain has none to spare. */
+KC_DEVICE void add_stored(const kc_cu_chain &c, const kc_cu_code &code, int count, const float *x,
+			  quad *slots)
+{
+	bool low = c.out[code.sums - 1].dtype == KC_VIEW_BF16;
+	quad *sum = &slots[2 * c.slots * blockDim.x];
+
+#pragma unroll 1
+	for (int half = 0; half < 2; half++, sum += blockDim.x) {
+		quad s = *sum;
+
+#pragma unroll
+		for (int k = 0; k < 4; k++) {
+			float v = half ? x[k + 4] : x[k];
+
+			v = low ? __uint_as_float((uint32_t)kc_cu_bf16_bits(v) << 16) : v;
+			s.v[k] += 4 * half + k < count ? v : 0;
+		}
+		*sum = s;
+	}
+}
+
+/*
+ * A row of sums by channel from those of a block's threads.  The block's elements follow each
+ * other, thread by thread, and so do their channels.
+ */
+KC_DEVICE void add_threads(const kc_cu_chain &c, quad *all)
+{
+	int64_t elements = (int64_t)blockDim.x * KC_CU_PACK;
+	int64_t first = blockIdx.x * elements % c.row;
+
+	__syncthreads();
+	for (int64_t k = threadIdx.x; k < c.row; k += blockDim.x) {
+		float x = 0;
+
+		for (int64_t e = k < first ? k - first + c.row : k - first; e < elements;
+		     e += c.row)
+			x += *element(all + e / KC_CU_PACK, c.slots, e % KC_CU_PACK);
+		c.part[blockIdx.x * c.row + k] = x;
+	}
+}
+
+enum { COLUMNS = 32, ROWS = KC_CU_THREADS / COLUMNS };
+
+/* Down the rows of the blocks. */
+KC_KERNEL void KC_BOUNDS(KC_CU_THREADS)
+	add_blocks(const float *part, int64_t blocks, int64_t row, int64_t channels, float *sum)
+{
+	KC_SHARED(float, rows, [ROWS][COLUMNS]);
+	int x = threadIdx.x % COLUMNS, y = threadIdx.x / COLUMNS;
+	int64_t k = (int64_t)blockIdx.x * COLUMNS + x;
+	float s = 0;
+
+	for (int64_t b = y; b < blocks && k < channels; b += ROWS)
+		s += part[b * row + k];
+	rows[y][x] = s;
+	__syncthreads();
+	if (y == 0 && k < channels) {
+		for (int r = 1; r < ROWS; r++)
+			s += rows[r][x];
+		sum[k] = s;
+	}
+}
+
+template <bool sums>
+KC_KERNEL void KC_BOUNDS_FOR(KC_CU_CHAIN_THREADS, 3) run_chain(KC_CONSTANT kc_cu_chain c)
 {
 	KC_SHARED_BYTES(bytes);
 	quad *slots = (quad *)bytes + threadIdx.x;
 	int64_t packs = (c.n + KC_CU_PACK - 1) / KC_CU_PACK;
 
+	if (sums) {
+		const float zeros[KC_CU_PACK] = {};
+
+		put_slot(slots, c.slots, zeros);
+	}
 	KC_GRID_LOOP(pack, packs) {
 		int64_t i = pack * KC_CU_PACK;
 		int count = c.n - i < KC_CU_PACK ? (int)(c.n - i) : (int)KC_CU_PACK;
@@ -252,25 +323,35 @@ KC_KERNEL void KC_BOUNDS_FOR(KC_CU_THREADS, 3) run_chain(KC_CONSTANT kc_cu_chain
 				put_slot(slots, code.to, u);
 			if (code.stores)
 				store(c, code.stores, i, count, u, slots);
+			if (sums && code.sums)
+				add_stored(c, code, count, u, slots);
 		}
 	}
+	if (sums)
+		add_threads(c, (quad *)bytes);
+}
+
+template <bool sums>
+static void launch(const struct kc_cu_chain &c, cudaStream_t stream)
+{
+	enum { PLENTY = 48 << 10 };
+	int shared = (int)((c.slots + sums) * KC_CU_PACK * sizeof(float) * c.threads);
+
+	if (shared > PLENTY)
+		cudaFuncSetAttribute(run_chain<sums>, cudaFuncAttributeMaxDynamicSharedMemorySize,
+				     shared);
+	KC_LAUNCH_BLOCK(run_chain<sums>, (unsigned)c.blocks, c.threads, shared, stream, c);
 }
 
 extern "C" int kc_cu_run_chain(const struct kc_cu_chain *c, cudaStream_t stream)
 {
-	enum { PLENTY = 48 << 10, LEAST = 64 };
-	size_t one = (size_t)c->slots * KC_CU_PACK * sizeof(float);
-	int threads = KC_CU_THREADS;
-	int64_t blocks;
-
-	while (one * threads > PLENTY && threads > LEAST)
-		threads /= 2;
-	blocks = (c->n + threads * KC_CU_PACK - 1) / (threads * KC_CU_PACK);
-	if (one * threads > PLENTY)
-		cudaFuncSetAttribute(run_chain, cudaFuncAttributeMaxDynamicSharedMemorySize,
-				     (int)(one * threads));
-	if (blocks > KC_CU_BLOCKS)
-		blocks = KC_CU_BLOCKS;
-	KC_LAUNCH_BLOCK(run_chain, (unsigned)blocks, threads, one * threads, stream, *c);
+	if (!c->row) {
+		launch<false>(*c, stream);
+		return kc_cu_status();
+	}
+	launch<true>(*c, stream);
+	KC_LAUNCH_BLOCK(add_blocks, (unsigned)((c->channels + COLUMNS - 1) / COLUMNS),
+			KC_CU_THREADS, 0, stream, c->part, c->blocks, c->row, c->channels,
+			c->sum);
 	return kc_cu_status();
 }

@@ -8,7 +8,10 @@
 #include <cuda_runtime_api.h>
 
 /* A thread takes this many neighbouring elements of the output at a time. */
-enum { KC_CU_PACK = 8, KC_CU_CHAIN_IN = 12, KC_CU_CHAIN_OUT = 6, KC_CU_CHAIN_CODE = 32 };
+enum {
+	KC_CU_PACK = 8, KC_CU_CHAIN_IN = 12, KC_CU_CHAIN_OUT = 6, KC_CU_CHAIN_CODE = 32,
+	KC_CU_CHAIN_THREADS = 256       /* of a block, at most */
+};
 
 /* Where the elements of a pack are. */
 enum kc_cu_place {
@@ -32,18 +35,23 @@ struct kc_cu_code {
 	uint8_t op, n;                  /* enum kc_pw; arguments */
 	uint8_t arg[3], to;
 	uint8_t stores;                 /* bit k: also written to output k */
-	uint8_t pad;
+	uint8_t sums;                   /* what is written to output sums - 1 is summed */
 	float p, q;
 };
 
 struct kc_cu_chain {
 	int64_t n;                      /* elements */
+	/* Of the sum over everything but the channels: elements from pixel to pixel, pads included;
+	 * 0: there is none. */
+	int64_t row;
+	float *part, *sum;              /* such a row for each block; the result, without pads */
 	int64_t dim[KC_VIEW_DIMS];      /* of all operands, slowest first */
 	struct kc_divisor by[KC_VIEW_DIMS];     /* the same, of fewer than 2^31 elements */
 	/* Of every `pitch` elements, a multiple of KC_CU_PACK, those behind `channels` become
 	 * zeros; 0: of none. */
 	int64_t pitch, channels;
 	int32_t nd, n_in, n_out, n_code, slots;
+	int32_t threads, blocks;        /* with a sum, all of them step by whole pixels */
 	uint8_t stores[KC_CU_CHAIN_IN]; /* bit k: that input, in its own slot, is output k */
 	struct kc_cu_operand in[KC_CU_CHAIN_IN], out[KC_CU_CHAIN_OUT];
 	struct kc_cu_code code[KC_CU_CHAIN_CODE];
