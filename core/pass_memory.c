@@ -55,6 +55,15 @@ static bool only_reader(const struct kc_plan *p, const struct kc_step *s, int u)
 	return n == 1;
 }
 
+/* Is an earlier output of the step written over u?  It may be one that nobody reads. */
+static bool is_taken(const struct kc_plan *p, const struct kc_step *s, int o, int u)
+{
+	for (int k = 0; k < o; k++)
+		if (kc_ir_root(p, s->out[k]) == kc_ir_root(p, u))
+			return true;
+	return false;
+}
+
 static int overwrite(struct kc_plan *p)
 {
 	int done = 0;
@@ -69,7 +78,8 @@ static int overwrite(struct kc_plan *p)
 				int u = s->in[k], v = s->out[o], root = kc_ir_root(p, u);
 
 				if (p->values[v].home != KC_HOME_ARENA ||
-				    !may_overwrite(p, i, u, v) || !only_reader(p, s, u))
+				    !may_overwrite(p, i, u, v) || !only_reader(p, s, u) ||
+				    is_taken(p, s, o, u))
 					continue;
 				p->values[v].home = KC_HOME_ALIAS;
 				p->values[v].alias_of = root;

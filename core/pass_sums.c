@@ -10,7 +10,7 @@ static bool leaves_channels(const struct kc_value *x, const struct kc_value *y)
 {
 	const struct kc_type *from = &x->buf.type, *to = &y->buf.type;
 
-	if (to->ndim != from->ndim || to->ndim < 4 || (to->dtype != KC_F32 && to->dtype != KC_F64) ||
+	if (to->ndim != from->ndim || to->ndim < 4 || to->dtype == KC_BF16 ||
 	    !kc_is_dense(&x->buf, KC_CLAST) || y->home != KC_HOME_ARENA)
 		return false;
 	for (int d = 0; d < to->ndim; d++)
@@ -19,12 +19,14 @@ static bool leaves_channels(const struct kc_value *x, const struct kc_value *y)
 	return true;
 }
 
-/* The number, from 1 on, of the chain's output that is v. */
+/* The number, from 1 on, of the chain's output that is v; 0: it is an input that is only stored. */
 static int64_t output_of(const struct kc_step *chain, int v)
 {
-	for (int k = 0; k < chain->n_out; k++)
+	const struct kc_fused_attr *a = chain->attr;
+
+	for (int k = 0; k < a->n_out; k++)
 		if (chain->out[k] == v)
-			return k + 1;
+			return a->out[k] < a->n_in ? 0 : k + 1;
 	return 0;
 }
 
@@ -36,7 +38,7 @@ static struct kc_step *chain_of(struct kc_plan *p, const struct kc_step *s)
 
 	if (!chain || chain->op != p->ops->fused || x->home != KC_HOME_ARENA ||
 	    ((const struct kc_fused_attr *)chain->attr)->summed ||
-	    !leaves_channels(x, &p->values[s->out[0]]))
+	    !output_of(chain, s->in[0]) || !leaves_channels(x, &p->values[s->out[0]]))
 		return NULL;
 	return chain;
 }

@@ -118,7 +118,7 @@ static const struct op_row chains[] = {
 	{"sum_to", "of a chain, packs of channels", summed, {2, 16, 9, 7}, 0},
 	{"sum_to", "of a chain, 196 channels", summed, {2, 196, 5, 3}, 0},
 	{"sum_to", "of a chain, odd channels", summed, {2, 11, 20, 11}, 0},
-	{"sum_to", "of a chain, more channels than a block has elements", summed, {2, 2100, 1, 1}, 0},
+	{"sum_to", "of a chain, more channels than a block's elements", summed, {2, 2100, 1, 1}, 0},
 	{"fma", "integers", of_integers, {2, 8, 3, 5}, 0},
 	{"fma", "integers, odd", of_integers, {2, 3, 3, 5}, 0},
 	{"mul", "many values", many_values, {1, 8, 9, 5}, 4},

@@ -205,12 +205,13 @@ static void test_tcvc(void)
  * idc with a seed for which no value is beside the kink of its ReLU.  These networks are so
  * small that one ReLU more or less is 0.1 to 2 % of the gradient: with seed 0 the emulated device
  * and the processor's kernels are 1.6 % from float64 in the second step, with seed 2 the
- * float32 reference is 0.3 to 1 % from it and these are not.  With seed 3 all are within 1.1e-4.
+ * float32 reference is 0.3 to 1 % from it and these are not.  Of the seeds 1 to 7, three give such
+ * a step on the emulated device, 0.03 to 0.3 %; with 4, 6 and 7 all agree.
  */
 static void test_recipes(void)
 {
 	check_training(SET("precision=float32", "model=idc", "network_G.which_model_G=siggraph17",
-			   "datasets.train.batch_size=2", "manual_seed=3"), 1e-7, 2e-4, 1e-2);
+			   "datasets.train.batch_size=2", "manual_seed=4"), 1e-7, 2e-4, 1e-2);
 	check_training(SET("precision=float32", "model=cic", "network_G.which_model_G=eccv16",
 			   "network_G.init=random", "train.rebalance=false"), 1e-7, 2e-4, 1e-2);
 }

@@ -239,6 +239,34 @@ static void test_summed(void)
 	KC_CHECK(!memcmp(apart, together, sizeof apart));
 }
 
+/* A variance: the squares are only summed, and must not be put where the differences are. */
+static void test_only_summed(void)
+{
+	static double at[5 * 4 * 4 * 3];
+	double want[2], is[2];
+
+	for (size_t i = 0; i < KC_COUNT(at); i++)
+		at[i] = sin((double)i);
+	for (int sums = 0; sums < 2; sums++) {
+		struct kc_graph *g = new_graph();
+		struct kc_tensor *x = kc_input(g, "x", REAL(1, 5, 4, 4 * 3)), *d, *y;
+		struct kc_plan_opts opts = {.real = KC_F64};
+		struct kc_type channels = REAL(1, 5, 1, 1);
+		struct kc_device device;
+		double *to = sums ? is : want;
+
+		d = kc_sub(g, kc_flip(g, x, 2), kc_scale(g, kc_sum_to(g, x, &channels), 1. / 48));
+		y = kc_mul(g, kc_flip(g, d, 3), kc_sum_to(g, kc_square(g, d), &channels));
+		y = kc_slice(g, kc_reshape(g, y, 1, (int64_t[]){240}), 0, 100, 2, 1);
+		kc_device_reference(&device);
+		device.sums = sums;
+		KC_CHECK_OK(test_run(g, &device, &opts, &(struct test_feed){x, at}, 1, &y, 1, &to));
+		kc_device_release(&device);
+		kc_graph_free(g);
+	}
+	KC_CHECK(want[0] == is[0] && want[1] == is[1]);
+}
+
 static void test_room(void)
 {
 	double kept[8], again[8];
@@ -254,5 +282,6 @@ const struct kc_test kc_tests_plan[] = {
 	{"pointwise steps read channels where they lie", test_parts},
 	{"what is only read as bf16 is written as bf16", test_written_low},
 	{"a chain sums its result, where chains can", test_summed},
+	{"what is only summed is not put over something else", test_only_summed},
 	{"the gradient of a part is computed without the others", test_narrow_gradient},
 	{0}};
