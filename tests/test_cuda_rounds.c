@@ -186,6 +186,7 @@ static void check_chain(struct kc_device *d, int64_t n, int slots)
 	c.out[0] = (struct kc_cu_operand){.data = y, .dtype = KC_F32, .stride = {1}};
 	c.code[0] = (struct kc_cu_code){.op = KC_PW_add, .n = 2, .arg = {0, 1},
 					.to = KC_CU_NOWHERE, .stores = 1};
+	kc_cu_divide_chain(&c);
 	KC_CHECK(!kc_cu_run_chain(&c, kc_cuda_of(d)->stream));
 	for (int64_t i = 0; i < n; i++)
 		wrong += y[i] != (float)(value(i + 5) + value(i));

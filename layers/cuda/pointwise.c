@@ -190,7 +190,7 @@ static int64_t common_divisor(int64_t a, int64_t b)
 	return b ? common_divisor(b, a % b) : a;
 }
 
-static void divide(struct kc_cu_chain *c)
+void kc_cu_divide_chain(struct kc_cu_chain *c)
 {
 	enum { PLENTY = 48 << 10, LEAST = 64 };
 	size_t one = (size_t)(c->slots + (c->row > 0)) * KC_CU_PACK * sizeof(float);
@@ -245,7 +245,7 @@ static int prepare(struct kc_step_info *info)
 		return KC_ENOMEM;
 	translate(c, info->attr);
 	describe(c, info);
-	divide(c);
+	kc_cu_divide_chain(c);
 	info->workspace = (size_t)(c->blocks * c->row) * sizeof(float);
 	info->prepared = c;
 	return 0;

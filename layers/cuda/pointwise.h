@@ -58,8 +58,13 @@ struct kc_cu_chain {
 };
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
+/* Chooses threads and blocks. */
+void kc_cu_divide_chain(struct kc_cu_chain *);
 int kc_cu_run_chain(const struct kc_cu_chain *, cudaStream_t);
+#ifdef __cplusplus
+}
+#endif
 
 #endif
