@@ -69,7 +69,7 @@ static int choose_crops(struct kc_run *r)
 	const char *why, *root = c->data.root;
 	bool there = root && (kc_file_exists(root) || kc_dir_exists(root));
 
-	if ((there || r->ranks->size > 1) && kc_crops_need_data(c, &r->device))
+	if ((there || (root && r->ranks->size > 1)) && kc_crops_need_data(c, &r->device))
 		KC_TRY(open_dataset(r));        /* ranks must decide alike */
 	KC_TRY(kc_crops_choose(c, &r->device, r->data, &r->whole_width, &r->whole_height, &why));
 	if (r->whole_width && !r->ranks->rank)
