@@ -140,7 +140,10 @@ $(BIN)/evaluate: $(BUILD)/eval/evaluate.o $(BUILD)/libkc.a
 $(BIN)/export: $(BUILD)/eval/export.o $(BUILD)/libkc.a
 $(BIN)/frames: $(BUILD)/tools/frames.o $(BUILD)/libkc.a
 $(TESTS): CPPFLAGS += -Itests/emulator
-$(BUILD)/test: $(TESTS) $(CHECKERS) $(EMULATED) $(BUILD)/libkc.a
+# Its runs find the emulated device, too (tests/plugins.c).
+$(BUILD)/test: $(TESTS) $(CHECKERS) $(EMULATED) $(BUILD)/emulated/tests/emulator/plugin.c.o \
+		$(BUILD)/libkc.a
+$(BUILD)/test: LDFLAGS += -Wl,--wrap=kc_plugin_symbol
 $(BUILD)/bench: $(patsubst %.c,$(BUILD)/%.o,$(wildcard tests/bench_*.c)) $(BUILD)/libkc.a
 # Plugins use any function of core/ and layers/, whether the program does or not.
 $(PROGRAMS) $(BUILD)/test $(BUILD)/bench: $(filter $(BUILD)/core/%.o,$(OBJECTS)) \

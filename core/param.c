@@ -170,6 +170,11 @@ struct kc_buf kc_param_master(const struct kc_param *p)
 	return kc_param_array(p, p->store->master);
 }
 
+size_t kc_param_bytes(const struct kc_param *p)
+{
+	return (size_t)kc_numel(&p->type) * kc_dtype_size(p->store->dtype);
+}
+
 void kc_param_changed(struct kc_param *p)
 {
 	p->version++;

@@ -77,6 +77,7 @@ int kc_params_alloc_max(struct kc_params *);
 /* Master, gradient, ... of one parameter: KC_PLAIN buffers that borrow the store. */
 struct kc_buf kc_param_master(const struct kc_param *);
 struct kc_buf kc_param_array(const struct kc_param *, void *array);
+size_t kc_param_bytes(const struct kc_param *);         /* of one such array */
 /* To be called after the master was written from outside a plan (loading, initialising). */
 void kc_param_changed(struct kc_param *);
 

@@ -67,10 +67,22 @@ static struct {
 	int64_t first, last;
 } poison = {.first = -1, .last = -1};
 
+static struct {
+	bool wanted;
+	int64_t index;                  /* of the batch that was refused; -1: none came yet */
+	int n;
+} refusal;
+
 static int feed_poison(struct kc_training *t, struct kc_plan *p, const struct kc_batch *b)
 {
 	struct kc_buf slot;
 
+	if (refusal.wanted && refusal.index >= 0 && b->index != refusal.index) {
+		refusal.index = b->index;
+		refusal.n++;
+		return KC_FAIL(KC_EBACKEND, "refused by the test");
+	}
+	refusal.index = b->index;
 	KC_TRY(poison.inner->feed(t, p, b));
 	if (b->index < poison.first || b->index > poison.last)
 		return 0;
@@ -100,6 +112,17 @@ void kc_test_poison_runs(int64_t first, int64_t last)
 	poison.last = last;
 }
 
+void kc_test_refuse(bool wanted)
+{
+	refusal.wanted = wanted;
+	refusal.n = 0;
+}
+
+int kc_test_refused(void)
+{
+	return refusal.n;
+}
+
 /* ---- runs ---- */
 
 static int train(const char *const *set)
@@ -113,6 +136,7 @@ static int train(const char *const *set)
 		rc = kc_run_open(&r, &c, &args);
 	if (!rc) {
 		wrap_recipe(&r);
+		refusal.index = -1;
 		rc = kc_run_train(&r);
 	}
 	kc_run_close(&r);
@@ -148,6 +172,49 @@ bool kc_test_has_state(int iter)
 
 	free(path);
 	return there;
+}
+
+static char *read_all(const char *name, size_t *size)
+{
+	char *data = NULL;
+
+	*size = 0;
+	KC_CHECK_OK(kc_file_read(kc_test_path(name), 64 << 20, &data, size));
+	return data;
+}
+
+void kc_test_same_file(const char *a, const char *b)
+{
+	size_t n, m;
+	char *x = read_all(a, &n), *y = read_all(b, &m);
+
+	if (n != m || !x || !y || memcmp(x, y, n))
+		kc_test_fail(__FILE__, __LINE__, "%s and %s differ", a, b);
+	free(x);
+	free(y);
+}
+
+char *kc_test_metrics(const char *name)
+{
+	char *path = kc_format("experiments/%s/metrics.jsonl", name), *text, *out, *p;
+	size_t size;
+
+	KC_ASSERT(path);
+	text = read_all(path, &size);
+	free(path);
+	out = p = kc_calloc(size + 1, 1);
+	KC_ASSERT(out);
+	for (char *line = text; line && *line;) {
+		char *end = strchr(line, '\n'), *time = strstr(line, ", \"time\"");
+		size_t n = (size_t)((time && time < end ? time : end) - line);
+
+		memcpy(p, line, n);
+		p += n;
+		*p++ = '\n';
+		line = end + 1;
+	}
+	free(text);
+	return out;
 }
 
 static void say_nothing(void *own, const char *text)

@@ -22,6 +22,11 @@ int kc_test_train(const char *const *set, const char **said);
 /* Whether the run "run" has a training state of that iteration. */
 bool kc_test_has_state(int iter);
 
+/* Two files in the folder of the running test must have the same bytes. */
+void kc_test_same_file(const char *a, const char *b);
+/* metrics.jsonl of the run of that name, up to the fields that tell about time; to be freed. */
+char *kc_test_metrics(const char *name);
+
 /* Opens a run up to its first step; data, weights, no folder. */
 int kc_test_open(struct kc_run *, struct kc_config *, const char *const *set);
 void kc_test_close(struct kc_run *, struct kc_config *);
@@ -30,6 +35,13 @@ void kc_test_close(struct kc_run *, struct kc_config *);
 void kc_test_poison(struct kc_run *, int64_t index);
 /* The same for the runs of kc_test_train; up to and with the batch `last`. */
 void kc_test_poison_runs(int64_t first, int64_t last);
+
+/*
+ * Whether runs of kc_test_train fail to feed every batch but the first of a process for the first
+ * time: then nothing is ready before its step.  How often that was is counted.
+ */
+void kc_test_refuse(bool);
+int kc_test_refused(void);
 
 /* One step; false when it failed. */
 bool kc_test_step(struct kc_run *);

@@ -292,50 +292,6 @@ static void test_rollback(void)
 
 /* ---- resuming ---- */
 
-static char *read_all(const char *name, size_t *size)
-{
-	char *data = NULL;
-
-	*size = 0;
-	KC_CHECK_OK(kc_file_read(kc_test_path(name), 64 << 20, &data, size));
-	return data;
-}
-
-static void check_same_file(const char *a, const char *b)
-{
-	size_t n, m;
-	char *x = read_all(a, &n), *y = read_all(b, &m);
-
-	if (n != m || !x || !y || memcmp(x, y, n))
-		kc_test_fail(__FILE__, __LINE__, "%s and %s differ", a, b);
-	free(x);
-	free(y);
-}
-
-/* metrics.jsonl up to the fields that tell about time. */
-static char *metrics_of(const char *name)
-{
-	char *path = kc_format("experiments/%s/metrics.jsonl", name), *text, *out, *p;
-	size_t size;
-
-	KC_ASSERT(path);
-	text = read_all(path, &size);
-	free(path);
-	out = p = kc_calloc(size + 1, 1);
-	KC_ASSERT(out);
-	for (char *line = text; line && *line;) {
-		char *end = strchr(line, '\n'), *time = strstr(line, ", \"time\"");
-		size_t n = (size_t)((time && time < end ? time : end) - line);
-
-		memcpy(p, line, n);
-		p += n;
-		*p++ = '\n';
-		line = end + 1;
-	}
-	free(text);
-	return out;
-}
-
 /* Six steps at once; three, then three more with other workers. */
 static void check_resume(const char *const *set, bool ema)
 {
@@ -356,15 +312,15 @@ static void check_resume(const char *const *set, bool ema)
 	all[4] = "path.resume_state=auto";
 	KC_CHECK_OK(kc_test_train(all, &said));
 	KC_CHECK(strstr(said, "resumed behind iteration 3"));
-	check_same_file("experiments/whole/models/6_G.safetensors",
+	kc_test_same_file("experiments/whole/models/6_G.safetensors",
 			"experiments/parts/models/6_G.safetensors");
-	check_same_file("experiments/whole/training_state/6.state",
+	kc_test_same_file("experiments/whole/training_state/6.state",
 			"experiments/parts/training_state/6.state");
 	if (ema)
-		check_same_file("experiments/whole/models/6_Gema.safetensors",
+		kc_test_same_file("experiments/whole/models/6_Gema.safetensors",
 				"experiments/parts/models/6_Gema.safetensors");
-	a = metrics_of("whole");
-	b = metrics_of("parts");
+	a = kc_test_metrics("whole");
+	b = kc_test_metrics("parts");
 	KC_CHECK(strlen(a) > 100 && !strcmp(a, b));
 	free(a);
 	free(b);
@@ -390,7 +346,7 @@ static void test_resume(void)
 /* Lines of metrics.jsonl that tell a validation. */
 static int count_validations(const char *name)
 {
-	char *text = metrics_of(name);
+	char *text = kc_test_metrics(name);
 	int n = 0;
 
 	for (const char *p = text; (p = strstr(p, "val_psnr")); p++)
@@ -426,7 +382,7 @@ static void test_validation(void)
 	KC_CHECK_OK(kc_test_train(set, &said));
 	KC_CHECK(strstr(said, "validation behind iteration 4: PSNR "));
 	KC_CHECK(count_validations("whole") == 2);
-	check_same_file("experiments/blind/models/4_G.safetensors",
+	kc_test_same_file("experiments/blind/models/4_G.safetensors",
 			"experiments/whole/models/4_G.safetensors");
 	KC_CHECK(kc_file_exists(kc_test_path("experiments/whole/val_images/a/4_00000.png")));
 

@@ -6,6 +6,7 @@
  * The public code takes grey images out of the batch.  Here they stay, without loss
  * (train.drop_grey), so that the batch keeps its size; only the norms' statistics see them.
  */
+#include "layers/devices.h"
 #include "layers/ranks.h"
 #include "losses/classes.h"
 #include "losses/pixel.h"
@@ -173,14 +174,20 @@ static bool reads_crops(const struct kc_training *t)
 	return t->saturation && t->fed.cuts;
 }
 
-/* Hints are drawn from the true colour, which a plan of its own computes. */
+/*
+ * Hints are drawn from the true colour, which a plan of its own computes: on the processor, so that
+ * a device with memory of its own is not waited for while it runs the batch before.
+ */
 static int idc_open(struct kc_training *t)
 {
+	const struct kc_device_choice choice = {.threads = t->device->threads};
 	const struct kc_plan_opts opts = {.real = KC_F32};
 	struct kc_tensor *values[] = {t->ab, t->frames};
+	struct kc_device *d = t->device->memory ? &t->host : t->device;
 
-	return kc_plan_build(&t->prepare, t->graph, t->device, values, reads_crops(t) ? 2 : 1,
-			     &opts);
+	if (d == &t->host)
+		KC_TRY(kc_device_open(d, &choice));
+	return kc_plan_build(&t->prepare, t->graph, d, values, reads_crops(t) ? 2 : 1, &opts);
 }
 
 /* The plan's slots of what is drawn; data NULL: the recipe has no such input. */

@@ -289,10 +289,17 @@ int kc_run_open(struct kc_run *r, struct kc_config *c, const struct kc_run_args 
 	return kc_run_compare_plans(r);
 }
 
+static void give_back(struct kc_run *r, const struct kc_batch **b)
+{
+	if (*b)
+		kc_loader_release(r->loader, *b);
+	*b = NULL;
+}
+
 void kc_run_close(struct kc_run *r)
 {
-	if (r->loader && r->held)
-		kc_loader_release(r->loader, r->held);
+	give_back(r, &r->held);
+	give_back(r, &r->ahead);
 	kc_loader_close(r->loader);
 	kc_dataset_close(r->data);
 	kc_log_close(&r->log);
@@ -411,7 +418,7 @@ static struct kc_loader_opts loader_opts(struct kc_run *r)
 		.rank = r->ranks->rank,
 		.ranks = r->ranks->size,
 		.workers = (int)d->workers,
-		.depth = BATCHES_AHEAD,
+		.depth = BATCHES_AHEAD + (r->device.memory != NULL),    /* one is fed ahead */
 		.flow = flow_source(t),
 		.dis = KC_DIS_MEDIUM,
 		.pairs = t->pairs,
@@ -442,17 +449,33 @@ static int next_batch(void *own, const struct kc_batch **out)
 {
 	struct kc_run *r = own;
 
-	if (r->held)
-		kc_loader_release(r->loader, r->held);
-	r->held = NULL;
+	if (!r->device.memory)          /* nothing is taken ahead: it is done with */
+		give_back(r, &r->held);
 	/* Data may be long in coming: the failure of another rank is seen meanwhile. */
 	while (r->ranks->size > 1 && !kc_loader_wait(r->loader, 0.2))
 		KC_TRY(kc_ranks_poll(r->ranks));
-	KC_TRY(kc_loader_get(r->loader, &r->held));
-	r->progress.cursor = r->held->index + 1;
-	r->progress.epoch = r->held->epoch;
-	*out = r->held;
+	KC_TRY(kc_loader_get(r->loader, &r->ahead));
+	*out = r->ahead;
 	return 0;
+}
+
+/* What was taken and not used is taken again by a run that is resumed. */
+static void use_batch(void *own, const struct kc_batch *b)
+{
+	struct kc_run *r = own;
+
+	give_back(r, &r->held);
+	r->held = b;
+	r->ahead = NULL;
+	r->progress.cursor = b->index + 1;
+	r->progress.epoch = b->epoch;
+}
+
+static bool is_ready(void *own)
+{
+	const struct kc_run *r = own;
+
+	return kc_loader_wait(r->loader, 1e-3);
 }
 
 /*
@@ -483,7 +506,10 @@ static struct kc_step_args step_args(struct kc_run *r)
 		.lr = {kc_schedule_lr(&r->config->schedule, iter),
 		       kc_adversary_rate(r->config, iter)},
 		.updates = {r->progress.updates, r->progress.updates_d},
+		.last = iter == r->config->niter,
 		.next = next_batch,
+		.use = use_batch,
+		.ready = is_ready,
 		.own = r,
 	};
 }
@@ -512,6 +538,6 @@ int kc_run_step(struct kc_run *r, double *seconds, double *waited)
 	r->progress.iter++;
 	count_finite(r);
 	*seconds = kc_now() - start;
-	*waited = after.waited - before.waited;
+	*waited = r->device.memory ? r->training.starved : after.waited - before.waited;
 	return 0;
 }

@@ -22,7 +22,8 @@ struct kc_run {
 	struct kc_dataset *data;
 	int whole_width, whole_height;  /* of frames that the step crops; 0: the loader does */
 	struct kc_loader *loader;
-	const struct kc_batch *held;    /* given back when the next one is taken */
+	const struct kc_batch *held;    /* of the last run */
+	const struct kc_batch *ahead;   /* taken for the next one; or NULL */
 	struct kc_experiment experiment;
 	struct kc_log log;
 	bool logging;                   /* it is open */
@@ -49,7 +50,10 @@ void kc_run_say(struct kc_run *, const char *fmt, ...) __attribute__((format(pri
 
 /* Opens the data at the progress's cursor. */
 int kc_run_open_data(struct kc_run *);
-/* One step; *seconds is its time, *waited that of it spent waiting for data. */
+/*
+ * One step; *seconds is its time, *waited that of it spent waiting for data: by this process, or
+ * by a device with memory of its own, which had nothing to do meanwhile.
+ */
 int kc_run_step(struct kc_run *, double *seconds, double *waited);
 
 /* Trains to the end.  Returns 0, KC_ESTOP when a signal asked for it, or an error. */

@@ -3,7 +3,6 @@
 
 #include "layers/ranks.h"
 
-#include <math.h>
 #include <stdlib.h>
 
 static struct kc_optimizer_args optimizer_args(const struct kc_config *c)
@@ -276,11 +275,6 @@ static int build_stage(struct kc_training *t, struct kc_stage *s)
 	return rc;
 }
 
-static size_t param_bytes(const struct kc_param *p)
-{
-	return (size_t)kc_numel(&p->type) * kc_dtype_size(p->store->dtype);
-}
-
 /* Room for the statistics that batches change before the step is known to be finite. */
 static int alloc_statistics(struct kc_training *t)
 {
@@ -288,7 +282,7 @@ static int alloc_statistics(struct kc_training *t)
 
 	for (int k = 0; k < t->n_trainees; k++)
 		for (int i = 0; i < t->trainee[k].model->n_updates; i++)
-			bytes += param_bytes(t->trainee[k].model->updates[i].param);
+			bytes += kc_param_bytes(t->trainee[k].model->updates[i].param);
 	if (!bytes || t->config->optimizer.accumulate == 1)
 		return 0;
 	t->statistics = kc_alloc(bytes);
@@ -365,6 +359,7 @@ void kc_training_close(struct kc_training *t)
 		kc_graph_free(t->stage[i].update_graph);
 	}
 	kc_plan_free(t->prepare);
+	kc_device_release(&t->host);
 	kc_graph_free(t->graph);
 	kc_adversary_free(t->adversary);
 	kc_model_release(&t->model);
@@ -375,172 +370,7 @@ void kc_training_close(struct kc_training *t)
 	memset(t, 0, sizeof *t);
 }
 
-/* ---- stepping ---- */
-
-static void set_hyper(const struct kc_training *t, const struct kc_stage *s,
-		      const struct kc_step_args *a)
-{
-	for (int k = 0; k < KC_TRAINEES; k++) {
-		double values[KC_HYPER_COUNT] = {
-			[KC_HYPER_LR] = a->lr[k],
-			[KC_HYPER_STEP] = (double)(a->updates[k] + t->applied[k] + 1)};
-		struct kc_buf b;
-		int rc;
-
-		if (!s->loss[k])
-			continue;
-		b = kc_buf_of(values, &s->hyper[k]->type, KC_PLAIN);
-		rc = kc_plan_feed(s->update ? s->update : s->plan, s->hyper[k], &b);
-		KC_ASSERT(rc >= 0);
-	}
-}
-
-/* Copies the running statistics aside, or back from there; wherever they are, and they alone. */
-static int copy_statistics(struct kc_training *t, bool back)
-{
-	struct kc_device *d = t->device;
-	char *aside = t->statistics;
-
-	for (int k = 0; aside && k < t->n_trainees; k++) {
-		const struct kc_model *m = t->trainee[k].model;
-
-		KC_TRY(kc_params_to_device(t->trainee[k].params, d));
-		for (int i = 0; i < m->n_updates; i++) {
-			const struct kc_param *p = m->updates[i].param;
-			void *master = kc_param_on(p, d, KC_ARRAY_MASTER);
-
-			KC_TRY(back ? kc_device_put(d, master, aside, param_bytes(p))
-				    : kc_device_get(d, aside, master, param_bytes(p)));
-			aside += param_bytes(p);
-		}
-	}
-	return 0;
-}
-
-/*
- * On a device with memory of its own a run goes on behind the call, and what is lost in it, a rank
- * of a mean, is found out by waiting for it; by then the update may have been made.
- */
-static int run_plan(struct kc_training *t, struct kc_plan *p, bool updates)
-{
-	t->torn |= t->device->memory && updates;
-	KC_TRY(kc_plan_run(p));
-	return kc_plan_wait(p);
-}
-
-static int run_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a,
-		     bool first)
-{
-	double share = 1.0 / (double)t->config->optimizer.accumulate;
-	const struct kc_batch *batch;
-
-	KC_TRY(a->next(a->own, &batch));
-	KC_TRY(t->recipe->feed(t, s->plan, batch));
-	if (s->loss[KC_DISCRIMINATOR])
-		KC_TRY(kc_adversary_feed(t, s->plan, batch->index));
-	KC_TRY(run_plan(t, s->plan, !s->update));
-	for (int i = 0; i < s->n_terms; i++) {
-		double x = share * kc_plan_scalar(s->plan, s->term[i]);
-
-		t->terms[i].last = first ? x : t->terms[i].last + x;
-	}
-	return 0;
-}
-
-static void read_step(struct kc_training *t, const struct kc_stage *s, struct kc_plan *last)
-{
-	if (s->loss[KC_GENERATOR])
-		t->grad_norm = kc_plan_scalar(last, s->norm[KC_GENERATOR]);
-	t->finite = kc_plan_scalar(last, s->all_finite) != 0;
-	t->torn = false;
-	for (int k = 0; k < KC_TRAINEES; k++) {
-		t->applied[k] += t->finite && s->loss[k];
-		t->torn |= t->applied[k] > 0;
-	}
-}
-
-/* Batches add up their gradients; t->finite tells whether the losses of all of them were finite. */
-static int accumulate(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
-{
-	for (int k = 0; k < KC_TRAINEES; k++)
-		if (s->loss[k])
-			KC_TRY(kc_params_zero(t->trainee[k].params, KC_ARRAY_GRAD));
-	t->finite = true;
-	for (int64_t i = 0; i < t->config->optimizer.accumulate; i++) {
-		KC_TRY(run_batch(t, s, a, i == 0));
-		t->finite &= kc_plan_scalar(s->plan, s->batch_finite) != 0;
-	}
-	return 0;
-}
-
-static int split_step(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
-{
-	int rc;
-
-	KC_TRY(copy_statistics(t, false));
-	rc = accumulate(t, s, a);
-	t->grad_norm = NAN;
-	if (!rc && t->finite) {
-		rc = run_plan(t, s->update, true);
-		if (!rc)
-			read_step(t, s, s->update);
-	}
-	if (rc < 0 || !t->finite) {
-		int back = copy_statistics(t, true);
-
-		rc = rc < 0 ? rc : back;
-	}
-	return rc;
-}
-
-static int run_stage(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
-{
-	t->n_logged = s->n_terms;
-	set_hyper(t, s, a);
-	if (s->update)
-		return split_step(t, s, a);
-	KC_TRY(run_batch(t, s, a, true));
-	read_step(t, s, s->plan);
-	return 0;
-}
-
-/* Whether the generator is trained without an adversary in that step. */
-static bool is_alone(const struct kc_training *t, int64_t iter)
-{
-	return !t->adversary || iter <= t->config->gan.start_iter;
-}
-
-static int run_stages(struct kc_training *t, const struct kc_step_args *a)
-{
-	if (is_alone(t, a->iter))
-		return run_stage(t, &t->stage[KC_STAGE_ALONE], a);
-	for (int64_t i = 1; i < t->config->gan.d_steps; i++) {
-		KC_TRY(run_stage(t, &t->stage[KC_STAGE_DISCRIMINATOR], a));
-		if (!t->finite)
-			return 0;
-	}
-	return run_stage(t, &t->stage[KC_STAGE_BOTH], a);
-}
-
-int kc_training_step(struct kc_training *t, const struct kc_step_args *a)
-{
-	memset(t->applied, 0, sizeof t->applied);
-	t->torn = false;
-	KC_TRY(run_stages(t, a));
-	t->torn = false;
-	return 0;
-}
-
-int kc_training_forget(struct kc_training *t)
-{
-	for (int k = 0; k < t->n_trainees; k++) {
-		struct kc_params *s = t->trainee[k].params;
-
-		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT1));
-		KC_TRY(kc_params_zero(s, KC_ARRAY_MOMENT2));
-	}
-	return 0;
-}
+/* ---- figures ---- */
 
 struct kc_plan *kc_training_plan(const struct kc_training *t)
 {
@@ -578,11 +408,16 @@ static void add_rivals(const struct kc_training *t, struct kc_plan_stats *s)
 	add_stats(t, &t->stage[KC_STAGE_DISCRIMINATOR], (double)t->config->gan.d_steps - 1, s);
 }
 
+bool kc_training_is_alone(const struct kc_training *t, int64_t iter)
+{
+	return !t->adversary || iter <= t->config->gan.start_iter;
+}
+
 double kc_training_flops(const struct kc_training *t, int64_t iter)
 {
 	struct kc_plan_stats s = {0};
 
-	if (is_alone(t, iter))
+	if (kc_training_is_alone(t, iter))
 		add_stats(t, &t->stage[KC_STAGE_ALONE], 1, &s);
 	else
 		add_rivals(t, &s);

@@ -99,6 +99,7 @@ struct kc_training {
 	struct kc_tensor *n_kept;       /* their number, at least 1, over that of the ranks */
 	struct kc_tensor *ab;           /* true colour, where prepare computes it */
 	struct kc_plan *prepare;        /* runs before a batch is fed; or NULL */
+	struct kc_device host;          /* of prepare, where device has memory of its own */
 	int window;                     /* frames n */
 	struct kc_loader_pair *pairs;
 	int n_pairs;
@@ -118,11 +119,15 @@ struct kc_training {
 	bool finite;                    /* the last step was, and has been applied */
 	int applied[KC_TRAINEES];       /* updates that it made */
 	bool torn;                      /* it failed, and may have changed parameters before */
+	double starved;                 /* seconds of it that a device with memory of its own had
+					 * nothing to do for want of data */
 
 	/* Inside. */
 	struct kc_trainee trainee[KC_TRAINEES];
 	int n_trainees;
 	struct kc_stage stage[KC_STAGES];
+	/* A batch taken before its step, and the stage whose plan it was fed to; or NULL. */
+	struct { const struct kc_batch *batch; const struct kc_stage *stage; } ahead;
 	char *statistics;               /* running ones, as they were before the step; or NULL */
 	bool profile;
 	FILE *trace;
@@ -142,8 +147,17 @@ struct kc_step_args {
 	int64_t iter;                   /* number of the step, from 1 */
 	double lr[KC_TRAINEES];         /* rates */
 	int64_t updates[KC_TRAINEES];   /* made before this step */
-	/* Hands out the batches of the step one by one. */
+	bool last;                      /* no step comes behind it */
+	/*
+	 * Hands out batches one by one, each for as long as the next one is not used.  On a device
+	 * with memory of its own the first of the next step is asked for while this one runs; then
+	 * an error is not told, but asked for again.
+	 */
 	int (*next)(void *own, const struct kc_batch **);
+	/* Before the run that a batch is for; or NULL. */
+	void (*use)(void *own, const struct kc_batch *);
+	/* Whether next has one; may wait a moment.  NULL: always. */
+	bool (*ready)(void *own);
 	void *own;
 };
 
@@ -163,6 +177,8 @@ struct kc_plan *kc_training_plan(const struct kc_training *);
 
 /* Bytes of all plans, and FLOPs of the usual step. */
 void kc_training_stats(const struct kc_training *, struct kc_plan_stats *);
+/* Whether the generator is trained without an adversary in the step of that number. */
+bool kc_training_is_alone(const struct kc_training *, int64_t iter);
 /* FLOPs of the step of that number. */
 double kc_training_flops(const struct kc_training *, int64_t iter);
 
