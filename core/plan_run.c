@@ -21,6 +21,17 @@ static int run_step(struct kc_plan *p, struct kc_step *s)
 	return 0;
 }
 
+/* Packed forms may be smaller than the type that they stand for. */
+static size_t bytes_used(const struct kc_plan *p, const struct kc_step *s, int k)
+{
+	const struct kc_value *x = &p->values[k < s->n_in ? s->in[k] : s->out[k - s->n_in]];
+
+	if (x->home == KC_HOME_PACKED)
+		return x->packed->pack.bytes;
+	return x->home == KC_HOME_ARENA ? KC_MIN(x->bytes, kc_ir_extent(&s->bufs[k]))
+					: kc_ir_extent(&s->bufs[k]);
+}
+
 /* Tells a device that checks the order of work what the step is going to use. */
 static void touch(const struct kc_plan *p, const struct kc_step *s)
 {
@@ -29,7 +40,7 @@ static void touch(const struct kc_plan *p, const struct kc_step *s)
 	if (!m || !m->touch)
 		return;
 	for (int k = 0; k < s->n_in + s->n_out; k++)
-		m->touch(p->device, s->bufs[k].data, kc_ir_extent(&s->bufs[k]), k >= s->n_in,
+		m->touch(p->device, s->bufs[k].data, bytes_used(p, s, k), k >= s->n_in,
 			 s->op->name);
 }
 

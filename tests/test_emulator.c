@@ -246,6 +246,14 @@ static void early_host(void)
 	emu_touch_host(s.pinned, 64, 1, "the loader");
 }
 
+/* One element behind what was allocated. */
+static void touch_outside(void)
+{
+	struct two s = two_streams();
+
+	emu_touch(s.a, s.y, (COUNT + 1) * sizeof(float), 0, "a step");
+}
+
 static void test_order(void)
 {
 	struct two s = two_streams();
@@ -256,6 +264,7 @@ static void test_order(void)
 	emu_touch_host(s.pinned, 64, 0, "the host");
 	two_release(&s);
 	kc_test_fault(missing_event, "the reader reads what a copy of another stream uses");
+	kc_test_fault(touch_outside, "a step uses 1028 bytes that are not all the device's");
 	kc_test_fault(early_host, "the loader writes what a copy of another stream uses");
 }
 

@@ -31,7 +31,8 @@ void emu_seed(uint64_t);
 
 /*
  * Work of that stream is about to read or write these bytes; conflicting work that is not
- * ordered before it is a fault that names both.  Recorded with the stream when it is captured.
+ * ordered before it is a fault that names both, and so are bytes outside the device's memory.
+ * Recorded with the stream when it is captured.
  * Copies and fills of the runtime report themselves.
  */
 void emu_touch(cudaStream_t, const void *, size_t, int write, const char *what);

@@ -87,6 +87,11 @@ static bool lies_on(const void *p, size_t n, bool device)
 	return m && !m->pinned && (const char *)p + n <= (const char *)first + m->bytes;
 }
 
+bool emu_is_device(const void *p, size_t n)
+{
+	return !n || lies_on(p, n, true);
+}
+
 static bool is_pageable(const void *p)
 {
 	const void *first;

@@ -27,6 +27,8 @@ void emu_enqueue_work(cudaStream_t, emu_work);
 /* The host waits for every stream; that call may wait for one. */
 void emu_wait_all(const char *call);
 void emu_may_wait(cudaStream_t, const char *call);
+/* All n bytes lie in one allocation of the device's memory, or of no bytes. */
+bool emu_is_device(const void *, size_t n);
 /* The running work reads or writes these bytes. */
 void emu_use(struct emu_stream *, const void *, size_t, bool write, const char *what);
 

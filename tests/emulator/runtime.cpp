@@ -521,6 +521,8 @@ void emu_touch(cudaStream_t s, const void *p, size_t n, int write, const char *w
 {
 	std::string name = what;
 
+	if (!emu_is_device(p, n))
+		emu_fault("%s uses %zu bytes that are not all the device's", what, n);
 	enqueue(stream_of(s),
 		[=](struct emu_stream *on) { emu_use(on, p, n, write, name.c_str()); });
 }
