@@ -14,6 +14,7 @@ struct bench {
 	double opened;                  /* when the device was there */
 	double build, before[WARM_UP];
 	double *seconds, *on_device;    /* per step; of its plan alone, by the device's clock */
+	double starved, all;            /* seconds of the timed steps: without data; in sum */
 	size_t used_before, used;
 };
 
@@ -36,15 +37,19 @@ static int open_device(struct kc_device *d, void *own)
 }
 
 /* Seconds of steps one by one. */
-static int time_steps(struct step_run *r, int n, double *seconds, double *on_device)
+static int time_steps(struct bench *b, int n, double *seconds, double *on_device)
 {
+	struct step_run *r = &b->run;
 	const struct kc_plan *plan = kc_training_plan(&r->training);
 
+	b->starved = b->all = 0;
 	for (int i = 0; i < n; i++) {
 		double start = kc_now();
 
 		KC_TRY(step_take(r, 1));
 		seconds[i] = kc_now() - start;
+		b->all += seconds[i];
+		b->starved += r->training.starved;
 		if (on_device && r->device.memory)
 			KC_TRY(kc_plan_seconds(plan, &on_device[i]));
 	}
@@ -65,8 +70,8 @@ static int run(struct bench *b)
 {
 	KC_TRY(step_open(&b->run, open_device, b, b->args->set));
 	b->build = kc_now() - b->opened;
-	KC_TRY(time_steps(&b->run, WARM_UP, b->before, NULL));
-	KC_TRY(time_steps(&b->run, b->args->steps, b->seconds, b->on_device));
+	KC_TRY(time_steps(b, WARM_UP, b->before, NULL));
+	KC_TRY(time_steps(b, b->args->steps, b->seconds, b->on_device));
 	KC_TRY(memory_used(&b->run.device, &b->used));
 	return b->args->profile ? profile(&b->run, b->args->profile) : 0;
 }
@@ -122,12 +127,13 @@ static void write_figures(struct bench *b, char *to, size_t size)
 	snprintf(to + at, size - (size_t)at,
 		 "\"tflop\": %.3f, \"tflops\": %.2f, \"peak_tflops\": %.1f, "
 		 "\"of_peak\": %.3f, \"planned_mb\": %.0f, \"device_mb\": %.0f, "
-		 "\"build_ms\": %.0f, \"first_ms\": %.0f, \"recording_ms\": %.0f, ",
+		 "\"build_ms\": %.0f, \"first_ms\": %.0f, \"recording_ms\": %.0f, "
+		 "\"data_wait_share\": %.4f, ",
 		 s.flops * 1e-12, s.flops * 1e-12 / step, peak * 1e-12,
 		 peak > 0 ? s.flops / step / peak : 0,
 		 (double)(s.arena + s.slots + s.packed + s.params) / 1e6,
 		 ((double)b->used - (double)b->used_before) / 1e6, 1e3 * b->build,
-		 1e3 * b->before[0], 1e3 * b->before[3]);
+		 1e3 * b->before[0], 1e3 * b->before[3], b->starved / b->all);
 }
 
 int bench_step(const struct bench_args *a, char *figures, size_t size)

@@ -20,7 +20,8 @@ struct bench_args {
  * its recording, frames a second, TFLOP and TFLOP/s of a step, the measured peak of matrix products
  * and the share of it, bytes as planned and as the device lost them, in MB, steps of the plan, and
  * milliseconds of what came before (build_ms: plans with their choice of kernels; first_ms;
- * recording_ms: of a step that was recorded, too).
+ * recording_ms: of a step that was recorded, too), and the share of the steps that the device had
+ * nothing to do for want of data, which are fed ahead as in training.
  */
 int bench_step(const struct bench_args *, char *figures, size_t size);
 

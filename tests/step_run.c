@@ -133,7 +133,7 @@ static int make_batch(const struct step_run *r, int64_t index, struct kc_batch *
 static int next(void *own, const struct kc_batch **out)
 {
 	struct step_run *r = own;
-	int64_t index = r->steps % STEP_FILMS;
+	int64_t index = r->taken++ % STEP_FILMS;
 	struct kc_batch *b = &r->batch[index];
 
 	if (!b->frames)
@@ -194,7 +194,7 @@ void step_close(struct step_run *r)
 int step_take(struct step_run *r, int n)
 {
 	for (int i = 0; i < n; i++) {
-		struct kc_step_args a = {.next = next, .own = r};
+		struct kc_step_args a = {.iter = r->steps + 1, .next = next, .own = r};
 
 		for (int k = 0; k < KC_TRAINEES; k++) {
 			a.lr[k] = kc_schedule_lr(&r->config.schedule, r->steps + 1);
@@ -251,6 +251,6 @@ int step_restore(struct step_run *r, const float *state, int64_t steps)
 	}
 	for (size_t i = 0; i < s->n; i++)
 		kc_param_changed(s->v[i]);
-	r->steps = steps;
+	r->steps = r->taken = steps;
 	return 0;
 }

@@ -17,6 +17,7 @@ struct step_run {
 	struct kc_training training;
 	struct kc_batch batch[STEP_FILMS];      /* made when they are first shown */
 	int64_t steps;                  /* made so far */
+	int64_t taken;                  /* batches: one more where a step feeds the next ahead */
 };
 
 /* set: "key=value", ended by NULL, over the defaults; all weights by the formula.  To be closed
@@ -27,7 +28,8 @@ void step_close(struct step_run *);
 /* That many steps, each on another batch than the one before. */
 int step_take(struct step_run *, int n);
 
-/* Masters and moments as one array of floats, which the caller frees; step_restore takes it. */
+/* Masters and moments as one array of floats, which the caller frees; step_restore takes it, right
+ * behind step_open. */
 int step_state(struct step_run *, float **state, size_t *n);
 int step_restore(struct step_run *, const float *state, int64_t steps);
 

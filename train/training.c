@@ -393,6 +393,7 @@ static void add_stats(const struct kc_training *t, const struct kc_stage *stage,
 		s->nodes = KC_MAX(s->nodes, one.nodes);
 		s->steps += one.steps;
 		s->fused += one.fused;
+		s->launches += one.launches;
 		s->arena = KC_MAX(s->arena, one.arena);
 		s->unshared = KC_MAX(s->unshared, one.unshared);
 		s->slots += one.slots;
