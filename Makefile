@@ -168,6 +168,12 @@ $(BUILD)/emulated/bin/%: $(BIN)/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
+# All fixtures on the emulated GPU, in float32 and bf16.
+FIXTURES := $(or $(wildcard ../shared/golden/*.safetensors),$(wildcard tests/golden/*.safetensors))
+emulated-fixtures: emulated
+	$(BUILD)/emulated/bin/golden --device cuda:0 $(FIXTURES)
+	$(BUILD)/emulated/bin/golden --device cuda:0 --dtype bf16 $(FIXTURES)
+
 tests: $(BUILD)/test
 
 gpu: $(BIN)/gpu_check $(BIN)/golden $(PLUGINS)
@@ -201,7 +207,7 @@ check: lint cuda-gate
 	sh tests/torch.sh
 	sh tests/gan.sh
 	$(MAKE) BARE=1 BUILD=$(BUILD)/bare CUDA=0 gpu
-	$(MAKE) emulated
+	$(MAKE) emulated-fixtures
 	sh tests/gpu_check.sh $(BUILD)/emulated/bin
 	$(if $(HAVE_CUDA),$(MAKE) cudnn-check)
 
@@ -216,4 +222,4 @@ clean:
 	rm -rf $(BUILD) $(BIN)
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
-.PHONY: all gpu emulated tests test check lint cuda-gate bench install clean
+.PHONY: all gpu emulated emulated-fixtures tests test check lint cuda-gate bench install clean

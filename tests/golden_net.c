@@ -329,7 +329,7 @@ static const char *stored_name(const struct kc_st *st, const char *key, char nam
 
 static void compare_outputs(struct golden_case *c, const struct kc_st *st,
 			    const struct golden_values *values, const struct kc_json *largest,
-			    const struct kc_json *spread)
+			    const struct kc_json *spread, double spreads)
 {
 	for (const struct kc_json *v = largest->first; v; v = v->next) {
 		double least = 1e-6 * v->number, *expected;
@@ -351,7 +351,8 @@ static void compare_outputs(struct golden_case *c, const struct kc_st *st,
 		else
 			golden_compare(c, name, got->v, expected, n, (struct golden_tol){
 				.abs = c->g->mode == GOLDEN_F64 ? least
-					: fmax(least, 10 * golden_json_number(spread, v->key))});
+					: fmax(least, spreads * golden_json_number(spread,
+									   v->key))});
 		free(expected);
 	}
 }
@@ -361,13 +362,14 @@ static int compare(struct golden_case *c, const struct kc_st *st,
 {
 	struct kc_json *largest = NULL, *spread = NULL, *summaries = NULL;
 	const char *text = kc_st_meta(st, "gradient_norm_rel_spread");
-	double rel = text && c->g->mode != GOLDEN_F64 ? 10 * strtod(text, NULL) : 0, sums;
+	double spreads = c->g->device->memory ? net_find(kc_st_meta(st, "weights"))->spreads : 10;
+	double rel = text && c->g->mode != GOLDEN_F64 ? spreads * strtod(text, NULL) : 0, sums;
 	int rc = golden_meta(st, "max_abs", &largest);
 
 	if (!rc)
 		rc = golden_meta(st, "spread_f32_f64_max_abs", &spread);
 	if (!rc)
-		compare_outputs(c, st, values, largest, spread);
+		compare_outputs(c, st, values, largest, spread, spreads);
 	if (!rc && kc_st_meta(st, "gradient_norm_sum_projection")) {
 		rc = golden_meta(st, "gradient_norm_sum_projection", &summaries);
 		rel = fmax(rel, 1e-6);

@@ -29,11 +29,15 @@ void net_out(struct net *, const char *name, struct kc_tensor *);
 /* The call's error as the graph's. */
 struct kc_tensor *net_fail(struct net *);
 
-/* A network by the name of its weights, and what bf16 may be off there. */
+/*
+ * A network by the name of its weights, what bf16 may be off there, and how many times the float32
+ * spread that its file states a GPU may be off in float32.
+ */
 struct net_kind {
 	const char *name;
 	void (*build)(struct net *);
 	struct golden_room room;
+	double spreads;
 };
 /* NULL when there is none. */
 const struct net_kind *net_find(const char *name);

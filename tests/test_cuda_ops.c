@@ -51,22 +51,34 @@ static void test_operators(void)
 	free(used);
 }
 
-/* The committed cases of an independent implementation. */
-static void test_fixtures(void)
+/* Committed numbers of an independent implementation. */
+static void check_fixture(const char *name, enum golden_mode mode)
 {
 	struct kc_device device;
-	struct golden g = {.device = &device, .print = GOLDEN_PRINT_FAILURES};
+	struct golden g = {.mode = mode, .device = &device, .print = GOLDEN_PRINT_FAILURES};
 
 	if (!KC_CHECK_OK(kc_emulator_open_in_turn(&device)))
 		return;
-	golden_file(&g, kc_test_fixture("golden/ops.safetensors"));
-	g.mode = GOLDEN_BF16;
-	golden_file(&g, kc_test_fixture("golden/ops.safetensors"));
+	golden_file(&g, kc_test_fixture(name));
 	KC_CHECK(g.failed == 0 && g.passed > 0);
 	kc_device_release(&device);
+}
+
+static void test_fixtures(void)
+{
+	check_fixture("golden/ops.safetensors", GOLDEN_F32);
+	check_fixture("golden/ops.safetensors", GOLDEN_BF16);
+}
+
+/* With all gradients.  The other networks take minutes: make emulated-fixtures. */
+static void test_networks(void)
+{
+	check_fixture("golden/siggraph17.safetensors", GOLDEN_F32);
+	check_fixture("golden/eccv16_train.safetensors", GOLDEN_F32);
 }
 
 const struct kc_test kc_tests_cuda_ops[] = {
 	{"every operator on the emulated device equals the reference", test_operators},
 	{"the fixtures of operators on the emulated device", test_fixtures},
+	{"siggraph17 and eccv16 on the emulated device", test_networks},
 	{0}};
