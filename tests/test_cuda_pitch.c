@@ -93,6 +93,7 @@ static struct kc_tensor *moves(struct net *net)
 	net->x = kc_input(g, "x", KC_TYPE(KC_REAL, 2, 3, SIDE, SIDE + 1));
 	a = conv(net, net->x, 22, 1, 1, KC_ACT_NONE);
 	sum = kc_add(g, energy(g, kc_softmax(g, a, 1)), energy(g, kc_log_softmax(g, a, 1)));
+	net->fetch[net->n++] = kc_argmax(g, a, 1);
 	kc_split(g, a, 1, 2, part);
 	to[n++] = part[0];
 	to[n++] = part[1];
