@@ -235,6 +235,7 @@ int kc_test_open(struct kc_run *r, struct kc_config *c, const char *const *set)
 
 void kc_test_close(struct kc_run *r, struct kc_config *c)
 {
+	kc_test_poison_runs(-1, -1);
 	kc_run_close(r);
 	kc_config_release(c);
 }

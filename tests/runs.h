@@ -31,7 +31,7 @@ char *kc_test_metrics(const char *name);
 int kc_test_open(struct kc_run *, struct kc_config *, const char *const *set);
 void kc_test_close(struct kc_run *, struct kc_config *);
 
-/* From now on the batch of that index gives NaN (-1: none); call it after kc_test_open. */
+/* Until kc_test_close the batch of that index gives NaN; call it after kc_test_open. */
 void kc_test_poison(struct kc_run *, int64_t index);
 /* The same for the runs of kc_test_train; up to and with the batch `last`. */
 void kc_test_poison_runs(int64_t first, int64_t last);
