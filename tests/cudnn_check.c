@@ -1,10 +1,10 @@
 /*
  * build/cudnn_check [-v] [GPU]: asks cuDNN, without any GPU, whether it can run every convolution
- * of every network on the GPUs that there are, or on those whose name contains GPU.  The networks'
- * plans are built on a device that only listens, with pads of channels and without; for every
- * distinct signature and every described GPU there must be a deterministic engine that is not
- * compiled at run time.  Prints a table per GPU and what pads save there in a step of TCVC; -v:
- * every signature, too.
+ * of every network and of every case of tests/op_cases.c on the GPUs that there are, or on those
+ * whose name contains GPU.  The plans are built on a device that only listens, with pads of
+ * channels and without; for every distinct signature and every described GPU there must be a
+ * deterministic engine that is not compiled at run time.  Prints a table per GPU and what pads save
+ * there in a step of TCVC; -v: every signature, too.
  */
 #include "core/plan.h"
 #include "layers/cuda/cudnn_cache.h"
@@ -14,6 +14,7 @@
 #include "models/patchgan.h"
 #include "models/tcvc.h"
 #include "models/vgg.h"
+#include "tests/op_trial.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -274,16 +275,49 @@ static int hear_sizes(const struct network *net, bool low, bool pads)
 	return 0;
 }
 
+/* The cases that tools/gpu-check runs, with their derivatives. */
+static int hear_case(const struct op_row *row, enum op_form form, bool low)
+{
+	const struct kc_plan_opts opts = {.real = KC_F32, .low = low, .deterministic = true};
+	struct kc_device device;
+	struct trial t;
+	int rc = trial_build(&t, row, form, KC_F32);
+
+	kc_device_reference(&device);
+	device.kernels = listeners;
+	if (!rc)
+		rc = kc_plan_build(&t.plan, t.b.g, &device, t.value, t.n_value, &opts);
+	trial_release(&t);
+	kc_device_release(&device);
+	return rc < 0 ? kc_cause(rc, "%s, %s", row->op, row->name) : 0;
+}
+
+static int hear_cases(void)
+{
+	for (const struct op_row *row = op_rows; row->op; row++)
+		for (int pads = 0; pads < 2; pads++) {
+			listen_with(pads);
+			for (int form = OP_DENSE; form <= OP_TURNED; form++)
+				KC_TRY(hear_case(row, (enum op_form)form, false));
+			KC_TRY(hear_case(row, OP_DENSE, true));
+		}
+	return 0;
+}
+
 static int hear_all(void)
 {
-	for (size_t i = 0; i < KC_COUNT(networks); i++) {
-		size_t before = heard.n;
+	size_t before;
 
+	for (size_t i = 0; i < KC_COUNT(networks); i++) {
+		before = heard.n;
 		KC_TRY(hear_sizes(&networks[i], false, false));
 		KC_TRY(hear_sizes(&networks[i], true, false));
 		KC_TRY(hear_sizes(&networks[i], true, true));
 		printf("%-22s %4zu new signatures\n", networks[i].name, heard.n - before);
 	}
+	before = heard.n;
+	KC_TRY(hear_cases());
+	printf("%-22s %4zu new signatures\n", "cases of operators", heard.n - before);
 	printf("%zu signatures of %ld steps; %ld steps are left to other kernels\n", heard.n,
 	       heard.steps, heard.unfit);
 	return heard.n && !heard.unfit ? 0 : KC_FAIL(KC_ESHAPE, "a step fits no row");

@@ -24,8 +24,10 @@ static int start(struct kc_cublas *b, cudaStream_t stream)
 {
 	KC_TRY(check(cublasCreate(&b->handle), "opening"));
 	KC_TRY(check(cublasSetStream(b->handle, stream), "opening"));
-	if (cudaMalloc(&b->workspace, WORKSPACE) != cudaSuccess)
+	if (cudaMalloc(&b->workspace, WORKSPACE) != cudaSuccess) {
+		cudaGetLastError();
 		return KC_FAIL(KC_ENOMEM, "cublas: no memory on the device for a workspace");
+	}
 	/* Behind the stream: setting one takes the workspace back. */
 	return check(cublasSetWorkspace(b->handle, b->workspace, WORKSPACE), "workspace");
 }

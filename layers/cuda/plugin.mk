@@ -72,7 +72,8 @@ $(BIN)/libkc_cuda.so: $(CUDA_OBJECTS)
 	$(Q)$(CC) -shared -o $@ $^ $(CUDA_LIBS)
 
 # What cuDNN can run, asked without a GPU.
-$(BUILD)/cudnn_check: $(BUILD)/plugin/tests/cudnn_check.c.o $(CUDA_OBJECTS) $(BUILD)/libkc.a
+$(BUILD)/cudnn_check: $(BUILD)/plugin/tests/cudnn_check.c.o $(CUDA_OBJECTS) \
+		      $(patsubst %,$(BUILD)/tests/%.o,op_cases op_trial golden_run) $(BUILD)/libkc.a
 	$(if $(Q),@echo "  LD  $@")
 	$(Q)$(CC) $(CFLAGS) $(LDFLAGS) $^ $(CUDA_LIBS) $(LDLIBS) -o $@
 
