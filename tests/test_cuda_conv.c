@@ -221,6 +221,7 @@ static void test_forms(void)
 		return;
 	all_forms(&device, true);
 	KC_CHECK(emu_cudnn.engine[0] == 0); /* not deterministic */
+	KC_CHECK(emu_cudnn.engine[3] == 0); /* adds with fewer bits */
 	KC_CHECK(emu_cudnn.engine[1] > 0 && emu_cudnn.engine[2] > 0);
 	kc_device_release(&device);
 }
@@ -246,6 +247,7 @@ static void test_autotune(void)
 			all_forms(&device, false);
 			kc_device_release(&device);
 		}
+		KC_CHECK(emu_cudnn.engine[3] == 0);
 		if (!i)
 			runs = emu_cudnn.runs;
 		KC_CHECK_OK(kc_file_read(path, 1 << 20, i ? &second : &first, i ? &m : &n));

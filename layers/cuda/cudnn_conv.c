@@ -296,11 +296,14 @@ static int forms_of(const struct kc_cudnn_conv *c, int64_t form[KC_FORMS])
 
 static bool may_use(const struct kc_cudnn_conv *c, const struct kc_cudnn_choice *choice)
 {
-	bool rounds = c->in == KC_F32 && !c->tf32;
-	unsigned notes = choice->config.notes;
+	unsigned refused = KC_CUDNN_REDUCED_SUMS;
 
-	return !(c->deterministic && (notes & KC_CUDNN_NONDETERMINISTIC)) &&
-	       !(rounds && (notes & (KC_CUDNN_TENSOR_CORE | KC_CUDNN_DOWN_CONVERT)));
+	if (c->deterministic)
+		refused |= KC_CUDNN_NONDETERMINISTIC;
+	if (c->in == KC_F32 && !c->tf32)
+		refused |= KC_CUDNN_TENSOR_CORE | KC_CUDNN_DOWN_CONVERT | KC_CUDNN_FFT |
+			   KC_CUDNN_WINOGRAD;
+	return !(choice->config.notes & refused);
 }
 
 static bool is_same(const struct kc_cudnn_config *a, const struct kc_cudnn_config *b)

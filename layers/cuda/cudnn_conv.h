@@ -31,7 +31,8 @@ struct kc_cudnn_conv {
 	int64_t bias;                   /* 1: one is added to the result */
 	int64_t act;                    /* enum kc_act, behind the bias */
 	double slope;
-	int64_t tf32;                   /* factors may be rounded to TF32 */
+	int64_t tf32;                   /* factors may be rounded to TF32; else nothing is lost, not
+					 * by Winograd's or Fourier's ways either */
 	int64_t deterministic;
 };
 

@@ -1,8 +1,9 @@
 /*
  * layers/cuda/cudnn.h without cuDNN: graphs are run by the reference kernels on the emulated
  * device.  It has engines for what cuDNN 9.19 has engines for, and hands out, in this order, one
- * that is not deterministic, one that rounds to TF32 and one that is neither; all compute the
- * same.  Addresses must be aligned as promised, and the workspace is filled with NaN.
+ * that adds with fewer bits, one that is not deterministic, one that rounds to TF32 and one that is
+ * nothing of that; all compute the same.  Addresses must be aligned as promised, and the workspace
+ * is filled with NaN.
  */
 #include "tests/emulator/cudnn.h"
 
@@ -15,7 +16,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-enum { MAX_TENSORS = 12, MAX_DATA = 6, MAX_OPS = 4, WORKSPACE = 192, ENGINES = 3 };
+enum { MAX_TENSORS = 12, MAX_DATA = 6, MAX_OPS = 4, WORKSPACE = 192, ENGINES = 4 };
 
 bool emu_cudnn_compiles, emu_cudnn_prefers_fused;
 int emu_cudnn_broken = -1;
@@ -139,19 +140,22 @@ static bool needs_compiler(const struct kc_cudnn_graph *g)
 int kc_cudnn_graph_configs(struct kc_cudnn_graph *g, enum kc_cudnn_mode mode,
 			   struct kc_cudnn_config *to, int room)
 {
-	static const unsigned notes[ENGINES] = {KC_CUDNN_NONDETERMINISTIC, KC_CUDNN_TENSOR_CORE, 0};
+	static const unsigned notes[ENGINES] = {KC_CUDNN_NONDETERMINISTIC, KC_CUDNN_TENSOR_CORE, 0,
+						KC_CUDNN_REDUCED_SUMS};
 	bool compiled = needs_compiler(g);
 
 	KC_ASSERT(room >= ENGINES);
 	if (mode == KC_CUDNN_FALLBACK || (compiled && !emu_cudnn_compiles))
 		return 0;
-	for (int i = 0; i < ENGINES; i++) {
-		to[i] = (struct kc_cudnn_config){.engine = 7 + i, .n_knobs = i,
+	for (int n = 0; n < ENGINES; n++) {
+		int i = (n + ENGINES - 1) % ENGINES;    /* the last one first */
+
+		to[n] = (struct kc_cudnn_config){.engine = 7 + i, .n_knobs = i,
 						 .notes = notes[i] | (compiled ?
 							  KC_CUDNN_RUN_TIME_COMPILED : 0)};
 		for (int k = 0; k < i; k++) {
-			to[i].knob[k].type = 3 + k;
-			to[i].knob[k].value = 10 * i;
+			to[n].knob[k].type = 3 + k;
+			to[n].knob[k].value = 10 * i;
 		}
 	}
 	return ENGINES;

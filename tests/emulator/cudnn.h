@@ -12,9 +12,9 @@ extern bool emu_cudnn_prefers_fused;
 /* That engine takes graphs and fails when it runs; -1: none does. */
 extern int emu_cudnn_broken;
 
-/* Plans built per engine (0: not deterministic, 1: TF32, 2: neither, and without workspace), and
- * runs. */
-struct emu_cudnn_count { int engine[3]; long runs; };
+/* Plans built per engine (0: not deterministic, 1: TF32, 2: neither, and without workspace, 3: adds
+ * with fewer bits), and runs. */
+struct emu_cudnn_count { int engine[4]; long runs; };
 extern struct emu_cudnn_count emu_cudnn;
 
 #endif
