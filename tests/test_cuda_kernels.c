@@ -403,18 +403,18 @@ static void test_resampling(void)
 		{KC_BILINEAR_CORNERS, {5, 7}, {9, 4}, 0, 0, 0},
 		{KC_AVERAGE, {8, 9}, {4, 5}, 3, 2, 1},
 		{KC_ADAPTIVE, {7, 9}, {2, 1}, 0, 0, 0}};
-	static const int64_t channels[] = {16, 3};
+	static const int64_t channels[] = {16, 3, 2};
 	struct kc_tensor *x;
 	struct trial t;
 
-	for (size_t i = 0; i < 2 * KC_COUNT(maps); i++) {
-		const struct kc_resample_attr *a = &maps[i / 2];
+	for (size_t i = 0; i < 3 * KC_COUNT(maps); i++) {
+		const struct kc_resample_attr *a = &maps[i / 3];
 
 		begin(&t);
-		x = image(&t, 0, channels[i % 2], a->in[0], a->in[1]);
+		x = image(&t, 0, channels[i % 3], a->in[0], a->in[1]);
 		check(&t, kc_apply(t.g, &kc_op_resample, a, &x, 1));
 		begin(&t);
-		x = image(&t, 0, channels[i % 2], a->out[0], a->out[1]);
+		x = image(&t, 0, channels[i % 3], a->out[0], a->out[1]);
 		check(&t, kc_apply(t.g, &kc_op_resample_back, a, &x, 1));
 	}
 }
@@ -446,14 +446,14 @@ static void test_sampling(void)
 		{1, 1, 0, 0, {6, 9}}, {1, 0, 1, 0, {6, 9}}, {0, 0, 0, 1, {6, 9}},
 		{0, 1, 1, 1, {6, 9}}};
 	static const double reach[] = {3, 40};
-	static const int64_t channels[] = {16, 3};
+	static const int64_t channels[] = {16, 3, 2};
 	struct kc_tensor *in[2];
 	struct trial t;
 
-	for (size_t i = 0; i < 4 * KC_COUNT(kinds); i++) {
-		const struct kc_sample_attr *a = &kinds[i / 4];
+	for (size_t i = 0; i < 6 * KC_COUNT(kinds); i++) {
+		const struct kc_sample_attr *a = &kinds[i / 6];
 		double far = reach[i % 2];
-		int64_t c = channels[i / 2 % 2];
+		int64_t c = channels[i / 2 % 3];
 
 		begin(&t);
 		in[0] = image(&t, 0, c, 6, 9);

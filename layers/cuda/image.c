@@ -23,10 +23,20 @@ static bool in_packs(const struct kc_image_view *x, int64_t some)
 	       (uintptr_t)x->data % 16 == 0;
 }
 
+static bool are_few(const struct kc_image_view *const *x, int n, int64_t channels)
+{
+	for (int i = 0; i < n; i++)
+		if (x[i]->dtype != KC_VIEW_F32 || x[i]->c != channels || x[i]->sc != 1)
+			return false;
+	return true;
+}
+
 enum kc_cu_access kc_cuda_access(const struct kc_image_view *const *x, int n)
 {
 	int type = x[0]->dtype;
 
+	if (are_few(x, n, 2) || are_few(x, n, 3))
+		return x[0]->c == 2 ? KC_CU_F32_2 : KC_CU_F32_3;
 	if (type != KC_VIEW_F32 && type != KC_VIEW_BF16)
 		return KC_CU_ANY;
 	for (int i = 0; i < n; i++)

@@ -12,7 +12,8 @@
 struct kc_image_view kc_cuda_image(const struct kc_buf *);
 /*
  * Sixteen bytes of channels at a time where all n images have one float type, dense channels
- * in that number and addresses to match; else channel by channel, whatever the types.
+ * in that number and addresses to match; all channels where these are two or three of float32;
+ * else channel by channel, whatever the types.
  */
 enum kc_cu_access kc_cuda_access(const struct kc_image_view *const *, int n);
 /* Four dimensions each, all inputs and outputs. */

@@ -1,7 +1,7 @@
 /*
  * For kernels of images: the channels of a pixel, a pack at a time.  A kernel that is written
- * for an access A (kc_packs or kc_single) handles A::width channels per thread; a block works on
- * a row of the image, so that indices within it fit 32 bits.
+ * for an access A (kc_packs, kc_few or kc_single) handles A::width channels per thread; a block
+ * works on a row of the image, so that indices within it fit 32 bits.
  */
 #ifndef KC_LAYERS_CUDA_IMAGE_KERNEL_H
 #define KC_LAYERS_CUDA_IMAGE_KERNEL_H
@@ -31,6 +31,26 @@ struct kc_packs {
 		for (int k = 0; k < width; k++)
 			kc_cu_store(&p.v[k], v[k]);
 		*(kc_pack16<T> *)((T *)x.data + at) = p;
+	}
+};
+
+/* All of an image's N dense channels of float32. */
+template <int N>
+struct kc_few {
+	enum { width = N };
+
+	KC_DEVICE void load(const kc_image_view &x, int64_t at, float *v)
+	{
+#pragma unroll
+		for (int k = 0; k < N; k++)
+			v[k] = ((const float *)x.data)[at + k];
+	}
+
+	KC_DEVICE void store(const kc_image_view &x, int64_t at, const float *v)
+	{
+#pragma unroll
+		for (int k = 0; k < N; k++)
+			((float *)x.data)[at + k] = v[k];
 	}
 };
 
@@ -75,7 +95,13 @@ KC_DEVICE kc_cu_spot kc_cu_spot_of(const kc_image_view &y, int64_t row)
 
 static inline int kc_cu_width(enum kc_cu_access a)
 {
-	return a == KC_CU_BF16 ? 8 : a == KC_CU_F32 ? 4 : 1;
+	switch (a) {
+	case KC_CU_BF16: return 8;
+	case KC_CU_F32: return 4;
+	case KC_CU_F32_3: return 3;
+	case KC_CU_F32_2: return 2;
+	default: return 1;
+	}
 }
 
 /* Launch sizes: a thread for every pack of a row of y, blocks for the rows. */
@@ -100,14 +126,23 @@ static inline dim3 kc_cu_image_grid(const struct kc_image_view *y, enum kc_cu_ac
 		dim3 grid_ = kc_cu_image_grid((y), (access)); \
 		dim3 threads_ = kc_cu_image_threads((y), (access)); \
 \
-		if ((access) == KC_CU_F32) \
-			KC_LAUNCH(kernel<kc_packs<float>>, grid_, threads_, 0, stream, \
-				  __VA_ARGS__); \
-		else if ((access) == KC_CU_BF16) \
-			KC_LAUNCH(kernel<kc_packs<kc_bf16>>, grid_, threads_, 0, stream, \
-				  __VA_ARGS__); \
-		else \
-			KC_LAUNCH(kernel<kc_single>, grid_, threads_, 0, stream, __VA_ARGS__); \
+		switch (access) { \
+		case KC_CU_F32: \
+			KC_CU_LAUNCH_AS(kernel<kc_packs<float>>, stream, __VA_ARGS__); \
+			break; \
+		case KC_CU_BF16: \
+			KC_CU_LAUNCH_AS(kernel<kc_packs<kc_bf16>>, stream, __VA_ARGS__); \
+			break; \
+		case KC_CU_F32_2: \
+			KC_CU_LAUNCH_AS(kernel<kc_few<2>>, stream, __VA_ARGS__); \
+			break; \
+		case KC_CU_F32_3: \
+			KC_CU_LAUNCH_AS(kernel<kc_few<3>>, stream, __VA_ARGS__); \
+			break; \
+		default: KC_CU_LAUNCH_AS(kernel<kc_single>, stream, __VA_ARGS__); \
+		} \
 	} while (0)
+#define KC_CU_LAUNCH_AS(kernel, stream, ...) \
+	KC_LAUNCH(kernel, grid_, threads_, 0, stream, __VA_ARGS__)
 
 #endif

@@ -51,12 +51,15 @@ KC_DEVICE void kc_cu_sums_add(const kc_cu_sums &s, double scale, int64_t at, flo
 		term[k] = weight * v[k];
 		any |= term[k] != 0;
 	}
+	if (N % 4) {
 #pragma unroll
-	for (int k = 0; k < N && any; k += 4)
-		if (N % 4 == 0)
+		for (int k = 0; k < N; k++)
+			kc_cu_sums_add(s, scale, at + k, term[k]);
+	} else {
+#pragma unroll
+		for (int k = 0; k < N && any; k += 4)
 			kc_cu_add_four((float *)s.sum + at + k, term + k);
-		else
-			kc_cu_sums_add(s, scale, at, term[k]);
+	}
 }
 
 #endif
