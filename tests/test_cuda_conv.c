@@ -198,7 +198,7 @@ static void one_form(const struct form *f, struct kc_device *device, bool low, b
 	KC_CHECK_OK(run_trial(&t, &reference, &opts, want));
 	opts.low = low;
 	if (KC_CHECK_OK(run_trial(&t, device, &opts, have)))
-		compare(&t, f->name, want, have, low ? 0.03 : 1e-5);
+		compare(&t, f->name, want, have, low ? 0.02 : 1e-5);
 	free(want);
 	free(have);
 	close_trial(&t);
