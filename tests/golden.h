@@ -63,6 +63,10 @@ struct golden_tol {
 	bool ties;                      /* 0.1 % of the elements may be farther off */
 };
 
+/* How many times the spread that a file states of float32 a value may be off in it: 10, but on a
+ * GPU, whose convolutions add one by one, as many as given. */
+double golden_spreads(const struct golden *, double gpu);
+
 /* One case: collects the worst of its comparisons. */
 struct golden_case {
 	struct golden *g;

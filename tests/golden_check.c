@@ -64,6 +64,11 @@ enum kc_dtype golden_real(enum golden_mode mode)
 	return mode == GOLDEN_F64 ? KC_F64 : KC_F32;
 }
 
+double golden_spreads(const struct golden *g, double gpu)
+{
+	return g->device->memory ? gpu : 10;
+}
+
 /* ---- one case ---- */
 
 bool golden_begin(struct golden *g, struct golden_case *c, const char *name)

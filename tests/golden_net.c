@@ -362,7 +362,7 @@ static int compare(struct golden_case *c, const struct kc_st *st,
 {
 	struct kc_json *largest = NULL, *spread = NULL, *summaries = NULL;
 	const char *text = kc_st_meta(st, "gradient_norm_rel_spread");
-	double spreads = c->g->device->memory ? net_find(kc_st_meta(st, "weights"))->spreads : 10;
+	double spreads = golden_spreads(c->g, net_find(kc_st_meta(st, "weights"))->spreads);
 	double rel = text && c->g->mode != GOLDEN_F64 ? spreads * strtod(text, NULL) : 0, sums;
 	int rc = golden_meta(st, "max_abs", &largest);
 

@@ -359,14 +359,16 @@ static int compare_gradients(struct golden_case *c, const struct kc_st *st,
 			     const struct kc_json *summaries,
 			     const struct golden_values *values)
 {
-	double norms = 1e-6, elements = 1e-6;
+	/* 9.3 times with an emulated GPU that adds one by one in float32. */
+	double norms = 1e-6, elements = 1e-6, spreads = golden_spreads(c->g, 30);
 	struct kc_json *spread = NULL;
 	char prefix[64];
 
 	KC_TRY(golden_meta(st, "spread_f32_f64", &spread));
 	if (c->g->mode == GOLDEN_F32) {
-		norms = fmax(norms, 10 * golden_json_number(spread, "grad_norm_rel_max"));
-		elements = fmax(elements, 10 * golden_json_number(spread, "grad_value_rel_max"));
+		norms = fmax(norms, spreads * golden_json_number(spread, "grad_norm_rel_max"));
+		elements = fmax(elements,
+				spreads * golden_json_number(spread, "grad_value_rel_max"));
 	}
 	kc_json_free(spread);
 	for (const struct kc_json *v = summaries->first; v; v = v->next) {
