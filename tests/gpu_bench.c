@@ -16,6 +16,7 @@ struct bench {
 	double *seconds, *on_device;    /* per step; of its plan alone, by the device's clock */
 	double starved, all;            /* seconds of the timed steps: without data; in sum */
 	size_t used_before, used;
+	double loss;                    /* of the last timed step, all terms in sum */
 };
 
 static int memory_used(struct kc_device *d, size_t *used)
@@ -73,6 +74,10 @@ static int run(struct bench *b)
 	KC_TRY(time_steps(b, WARM_UP, b->before, NULL));
 	KC_TRY(time_steps(b, b->args->steps, b->seconds, b->on_device));
 	KC_TRY(memory_used(&b->run.device, &b->used));
+	for (int i = 0; i < b->run.training.n_terms; i++)
+		b->loss += b->run.training.terms[i].last;
+	if (!b->run.training.finite)
+		return KC_FAIL(KC_ENUMERIC, "the loss or its gradient is not finite");
 	return b->args->profile ? profile(&b->run, b->args->profile) : 0;
 }
 
@@ -128,12 +133,12 @@ static void write_figures(struct bench *b, char *to, size_t size)
 		 "\"tflop\": %.3f, \"tflops\": %.2f, \"peak_tflops\": %.1f, "
 		 "\"of_peak\": %.3f, \"planned_mb\": %.0f, \"device_mb\": %.0f, "
 		 "\"build_ms\": %.0f, \"first_ms\": %.0f, \"recording_ms\": %.0f, "
-		 "\"data_wait_share\": %.4f, ",
+		 "\"data_wait_share\": %.4f, \"loss\": %.6g, ",
 		 s.flops * 1e-12, s.flops * 1e-12 / step, peak * 1e-12,
 		 peak > 0 ? s.flops / step / peak : 0,
 		 (double)(s.arena + s.slots + s.packed + s.params) / 1e6,
 		 ((double)b->used - (double)b->used_before) / 1e6, 1e3 * b->build,
-		 1e3 * b->before[0], 1e3 * b->before[3], b->starved / b->all);
+		 1e3 * b->before[0], 1e3 * b->before[3], b->starved / b->all, b->loss);
 }
 
 int bench_step(const struct bench_args *a, char *figures, size_t size)

@@ -4,6 +4,7 @@
  */
 #include "layers/devices.h"
 #include "tests/gpu_bench.h"
+#include "tests/gpu_ranks.h"
 #include "tests/op_check.h"
 #include "tests/step_run.h"
 #include "tests/test.h"
@@ -27,9 +28,11 @@ static void usage(void)
 	      "                    that crop on the device those whose host does\n"
 	      "  resume            a resumed training equals an undisturbed one, bit for bit\n"
 	      "  parity            three training steps against the reference device\n"
+	      "  ranks             means by NCCL over the processes of torchrun's variables\n"
 	      "  bench PRECISION N N training steps, timed; PRECISION: float32, tf32 or bf16\n"
 	      "\n"
-	      "The last four take more of a configuration: key=value...\n",
+	      "Checks of steps take more of a configuration: key=value...  Exit status 3: it\n"
+	      "cannot be checked here.\n",
 	      stderr);
 }
 
@@ -366,6 +369,30 @@ static int check_parity(void)
 	return finish("parity", figures, start);
 }
 
+/* ---- several GPUs ---- */
+
+static int check_ranks(void)
+{
+	double start = kc_now();
+	char name[24], figures[32];
+	struct kc_ranks r;
+	int rc;
+
+	if (!kc_test_ok(kc_ranks_open(&r), __FILE__, __LINE__, "ranks"))
+		return 1;
+	snprintf(name, sizeof name, "cuda:%d", r.local_rank);
+	snprintf(figures, sizeof figures, "\"ranks\": %d, ", r.size);
+	rc = kc_ranks_agree(&r, ranks_check(&r, r.size > 1 ? name : device_name));
+	if (rc == KC_ENOSUP)
+		fprintf(stderr, "%s\n", kc_errmsg());
+	else
+		kc_test_ok(rc, __FILE__, __LINE__, "ranks");
+	kc_ranks_close(&r, rc);
+	if (rc == KC_ENOSUP)
+		return 3;
+	return r.rank ? failures != 0 : finish("ranks", figures, start);
+}
+
 /* ---- timing ---- */
 
 static int check_bench(const char *precision, int n)
@@ -401,6 +428,8 @@ static int run_check(const char *check, int n, char **rest)
 		return check_resume();
 	if (!strcmp(check, "parity"))
 		return check_parity();
+	if (!strcmp(check, "ranks"))
+		return check_ranks();
 	if (!strcmp(check, "bench") && n > 1 && strtol(rest[1], NULL, 10) > 0)
 		return check_bench(rest[0], (int)strtol(rest[1], NULL, 10));
 	usage();

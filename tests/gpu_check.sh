@@ -51,6 +51,7 @@ shows() {
 stand_in path/nvidia-smi <<'END'
 case $* in
 *compute_cap*) echo 9.0 ;;
+-L) printf 'GPU 0: one\nGPU 1: two\n' ;;
 *) echo "Stand-in, 1.2, 16 MiB" ;;
 esac
 END
@@ -94,7 +95,8 @@ shows "## Where the time of a step goes" "conv [cudnn conv]" "Stand-in" " passed
 	"| Kinemacolor | bf16 |" "| Kinemacolor | tf32 |" "| Kinemacolor | float32 |" \
 	"| Kinemacolor, deterministic | bf16 |" "| PyTorch 2.0, eager, any | bf16 | 1500.0 (1400.0, 1600.0) |" \
 	"| PyTorch 2.0, compile, any | bf16 |" "| PyTorch 2.0, eager, any | tf32 |" "| operators | ok |" \
-	"| record | ok |" "| resume | ok |" "| parity | ok |" "| fixture-ops | ok |" \
+	"| record | ok |" "| resume | ok |" "| parity | ok |" "| ranks-1 | ok |" \
+	"| ranks-2 | ok |" "| fixture-ops | ok |" \
 	"| fixture-ops-bf16 | ok |" "185 passed, 0 failed" \
 	"| fixture-tcvc_train | ok |" "| sanitizer-racecheck | ok |" "ERROR SUMMARY: 0 errors"
 ! grep -q '| - | - | - | - |' "$work/out/report.md" || fail "a figure is missing"
