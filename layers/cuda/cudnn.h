@@ -75,7 +75,7 @@ enum {
 	KC_CUDNN_REDUCED_SUMS = 4,
 	KC_CUDNN_FFT = 8,
 	KC_CUDNN_NONDETERMINISTIC = 16,
-	KC_CUDNN_WINOGRAD = 32,         /* other bits: the Winograd tile */
+	KC_CUDNN_WINOGRAD = 32 + 64 + 128 + 256,        /* with a tile of any size */
 	KC_CUDNN_RUN_TIME_COMPILED = 1 << 16
 };
 
