@@ -100,8 +100,10 @@ void kc_device_release(struct kc_device *d)
 {
 	free_arena(d);
 	free(d->scratch);
+	free(d->unrecorded);
 	kc_device_unpack(d);
 	d->scratch = NULL;
+	d->unrecorded = NULL;
 	d->scratch_bytes = 0;
 	if (d->close)
 		d->close(d);

@@ -124,6 +124,7 @@ struct kc_device {
 	void *own;                                      /* of whoever opened it */
 	void (*close)(struct kc_device *);              /* or NULL */
 	bool record;                                    /* runs are recorded and replayed */
+	char *unrecorded;       /* why a recording failed, since when they are not; else NULL */
 	bool strided;   /* pointwise kernels read parts of a tensor where they lie, at full speed */
 	bool sums;      /* chains of pointwise operators sum a result over all but its channels */
 	bool roomy;     /* results are kept where computing them again would cost time */

@@ -1,6 +1,8 @@
 /* Running a plan. */
 #include "core/plan_ir.h"
 
+#include <stdlib.h>
+
 static int run_step(struct kc_plan *p, struct kc_step *s)
 {
 	struct kc_call call = {.attr = s->attr,
@@ -140,30 +142,51 @@ static int run_and_fetch(struct kc_plan *p)
 static int record(struct kc_plan *p, struct kc_place *at)
 {
 	const struct kc_memory *m = p->device->memory;
+	char *why = NULL;
 	int rc, end;
 
 	KC_TRY(m->record(p->device));
 	rc = run_and_fetch(p);
+	if (rc < 0)
+		why = kc_strdup(kc_errmsg());
 	end = m->recorded(p->device, &at->recording, &p->launches);
 	if (rc < 0 && at->recording) {          /* of some of the steps */
 		m->forget(p->device, at->recording);
 		at->recording = NULL;
 	}
+	if (why)                                /* the end says less */
+		KC_FAIL(rc, "%s", why);
+	free(why);
 	return rc < 0 ? rc : end;
+}
+
+/*
+ * A run that cannot be recorded may still run; its failure then is told.  Not among ranks, whose
+ * messages would no longer be the same.
+ */
+static int run_unrecorded(struct kc_plan *p, int rc)
+{
+	if (p->opts.ranks && p->opts.ranks->size > 1)
+		return rc;
+	p->device->unrecorded = kc_strdup(kc_errmsg());
+	p->device->record = false;
+	return run_and_fetch(p);
 }
 
 /* The first run with these pointers is not recorded: kernels may set up tables in it. */
 static int enqueue(struct kc_plan *p)
 {
 	struct kc_place *at = &p->place[p->fed];
+	int rc;
 
 	if (!p->device->record || p->opts.profile || !at->tables) {
 		KC_TRY(run_and_fetch(p));
 		at->tables = true;
 		return 0;
 	}
-	if (!at->recording)
-		KC_TRY(record(p, at));
+	rc = at->recording ? 0 : record(p, at);
+	if (rc < 0)
+		return run_unrecorded(p, rc);
 	return p->device->memory->replay(p->device, at->recording);
 }
 

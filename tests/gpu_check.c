@@ -280,6 +280,8 @@ static int run_small(struct choice c, const char *const *set, int before, int af
 	}
 	if (!rc)
 		rc = step_state(&r, &out->state, &out->n);
+	if (r.device.unrecorded)
+		kc_test_fail(__FILE__, __LINE__, "not recorded: %s", r.device.unrecorded);
 	out->n_terms = r.training.n_terms;
 	for (int i = 0; i < out->n_terms; i++)
 		out->loss[i] = r.training.terms[i].last;

@@ -13,6 +13,7 @@
 #include "layers/layers.h"
 #include "tests/emulator/cudnn.h"
 #include "tests/emulator/device.h"
+#include "tests/emulator/emulator.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -337,6 +338,56 @@ static void test_early_end(void)
 	kc_device_release(&device);
 }
 
+/* A recording that fails leaves a run that is as good, and says why. */
+static void test_unrecorded(void)
+{
+	const struct form *f = &forms[1];
+	const struct kc_plan_opts opts = {.deterministic = true};
+	struct kc_device device, reference;
+	struct trial t;
+	float *want, *have;
+
+	kc_device_reference(&reference);
+	if (!KC_CHECK_OK(kc_emulator_open(&device)) || !KC_CHECK_OK(open_trial(&t, f)))
+		return;
+	want = kc_calloc((size_t)total(&t), sizeof *want);
+	have = kc_calloc((size_t)total(&t), sizeof *have);
+	KC_ASSERT(want && have);
+	KC_CHECK_OK(run_trial(&t, &reference, &opts, want));
+	emu_failing_captures = 1;
+	if (KC_CHECK_OK(run_trial(&t, &device, &opts, have)))
+		compare(&t, f->name, want, have, 1e-5);
+	KC_CHECK(emu_failing_captures == 0 && !device.record);
+	KC_CHECK(device.unrecorded && strstr(device.unrecorded, "CaptureInvalidated"));
+	free(want);
+	free(have);
+	close_trial(&t);
+	kc_device_release(&device);
+}
+
+/* The step that fails while it is recorded is told, not that the recording has failed. */
+static void test_unrecordable(void)
+{
+	const struct kc_plan_opts opts = {.deterministic = true};
+	struct kc_device device;
+	struct kc_plan *plan = NULL;
+	struct trial t;
+
+	if (!KC_CHECK_OK(kc_emulator_open(&device)) || !KC_CHECK_OK(open_trial(&t, &forms[1])))
+		return;
+	if (KC_CHECK_OK(kc_plan_build(&plan, t.g, &device, t.fetch, t.n, &opts)) &&
+	    KC_CHECK_OK(kc_plan_run(plan))) {
+		emu_cudnn_broken = 2;
+		emu_failing_captures = 1;
+		KC_CHECK_ERR(kc_plan_run(plan), KC_EBACKEND, "engine 2 is broken");
+		KC_CHECK(device.unrecorded && strstr(device.unrecorded, "engine 2 is broken"));
+	}
+	emu_cudnn_broken = -1;
+	kc_plan_free(plan);
+	close_trial(&t);
+	kc_device_release(&device);
+}
+
 /* ---- matrix products ---- */
 
 static void one_product(struct kc_device *device, bool batched, bool turn_a, bool turn_b, bool low)
@@ -460,6 +511,8 @@ const struct kc_test kc_tests_cuda_conv[] = {
 	{"timed choices: no longer than they may take", test_budget},
 	{"an engine that fails when it runs is not taken", test_broken},
 	{"a plan that ends while it runs is waited for", test_early_end},
+	{"a run that cannot be recorded runs all the same", test_unrecorded},
+	{"a step that fails while it is recorded is told", test_unrecordable},
 	{"matrix products, transposed and batched", test_products},
 	{"choices are kept per version, device and signature", test_cache},
 	{"damaged lines of the file are left out", test_damage},

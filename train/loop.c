@@ -400,6 +400,16 @@ static void measure_peak(struct kc_run *r)
 		r->peak = -1;
 }
 
+/* Once, as they are not tried again. */
+static void tell_unrecorded(struct kc_run *r)
+{
+	if (r->device.unrecorded)
+		kc_log_say(&r->log, "steps are enqueued one by one, which is slower: %s",
+			   r->device.unrecorded);
+	free(r->device.unrecorded);
+	r->device.unrecorded = NULL;
+}
+
 static int iterate(struct kc_run *r)
 {
 	bool more;
@@ -412,6 +422,7 @@ static int iterate(struct kc_run *r)
 		if (!more)
 			return 0;
 		KC_TRY(kc_run_step(r, &seconds, &waited));
+		tell_unrecorded(r);
 		KC_TRY(after_step(r, seconds, waited));
 		if (r->peak == 0)
 			measure_peak(r);

@@ -47,6 +47,9 @@ void emu_touch_host(const void *, size_t, int write, const char *what);
 void emu_foreign(cudaStream_t);
 void emu_foreign_over(void);
 
+/* The next so many captures end in an error. */
+extern int emu_failing_captures;
+
 /* The host has waited for all the stream's work. */
 int emu_is_done(cudaStream_t);
 

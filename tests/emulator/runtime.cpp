@@ -55,6 +55,8 @@ struct emu_graph_exec {
 	std::vector<struct emu_stream> streams;
 };
 
+int emu_failing_captures;
+
 static cudaError_t last_error;
 static size_t n_ids = FIRST_STREAM + 1;
 static uint64_t n_launches, n_waits;
@@ -432,6 +434,10 @@ cudaError_t cudaStreamEndCapture(cudaStream_t s, cudaGraph_t *graph)
 	for (const struct emu_stream *o : c->streams)
 		if (s->clock.at(o->id) < o->clock.at(o->id))
 			bad = cudaErrorStreamCaptureUnjoined;
+	if (emu_failing_captures) {
+		emu_failing_captures--;
+		c->invalid = true;
+	}
 	if (c->invalid)
 		bad = cudaErrorStreamCaptureInvalidated;
 	leave_capture(c);
