@@ -3,7 +3,7 @@
 # make check      tests again under ASan and UBSan, lint, static analysis, spills of CUDA kernels
 # make bench      timings
 # make install    PREFIX=/usr/local
-# make emulated   golden and gpu_check in build/emulated/bin, whose cuda:0 is the tests' emulated GPU
+# make emulated   golden, gpu_check and train in build/emulated/bin, whose cuda:0 is the tests' emulated GPU
 # make BARE=1 BUILD=dir gpu   what checks a GPU, where there are CUDA and cuDNN and little else
 #
 # BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
@@ -159,7 +159,7 @@ $(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
 	$(Q)$(CC) -I. -D_GNU_SOURCE $(CFLAGS) -fPIC -shared -fvisibility=hidden $< $(MPI_FLAGS) -o $@
 
 # Programs for which cuda:0 is the emulated device, in $(BUILD)/emulated/bin.
-emulated: $(patsubst %,$(BUILD)/emulated/bin/%,golden gpu_check libkc_cuda.so)
+emulated: $(patsubst %,$(BUILD)/emulated/bin/%,golden gpu_check train libkc_cuda.so)
 $(BUILD)/emulated/bin/libkc_cuda.so: $(EMULATED) $(BUILD)/emulated/tests/emulator/plugin.c.o
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
@@ -209,6 +209,7 @@ check: lint cuda-gate
 	$(MAKE) BARE=1 BUILD=$(BUILD)/bare CUDA=0 gpu
 	$(MAKE) emulated-fixtures
 	sh tests/gpu_check.sh $(BUILD)/emulated/bin
+	BIN=$(BUILD)/emulated/bin DEVICE=cuda sh tests/resume.sh 5
 	$(if $(HAVE_CUDA),$(MAKE) cudnn-check)
 
 install: all

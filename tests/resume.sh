@@ -7,6 +7,8 @@
 #
 #   sh tests/resume.sh [KILLS [SEED]]       20 kills; the seed is printed
 #   BIN=folder      of the programs (bin)
+#   DEVICE=cuda     where it trains (cpu); with BIN=build/emulated/bin on the emulated GPU, where
+#                   batches are fed ahead
 set -eu
 kills=${1:-20}
 seed=${2:-$(date +%s)}
@@ -42,6 +44,7 @@ config()
 	name: run
 	use_tb_logger: true
 	threads: 1
+	device: ${DEVICE:-cpu}
 	flow: dis
 	datasets:
 	  train:

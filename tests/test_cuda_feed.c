@@ -212,6 +212,19 @@ static void test_waits(void)
 	end(&f);
 }
 
+/* Both places are planned for. */
+static void test_planned(void)
+{
+	struct kc_plan_stats s;
+	struct feeding f;
+
+	if (begin(&f, "recorded")) {
+		kc_plan_stats(f.plan, &s);
+		KC_CHECK(s.slots == KC_RING * (N + 2 * N * sizeof(float)));
+	}
+	end(&f);
+}
+
 /* ---- what is left out is found ---- */
 
 static enum kc_lane broken_lane;
@@ -370,6 +383,7 @@ const struct kc_test kc_tests_cuda_feed[] = {
 	{"what is fed during a run is for the next one", test_values},
 	{"what is not fed stays", test_again},
 	{"a run that is fed ahead is waited for once", test_waits},
+	{"both places of a slot are planned for", test_planned},
 	{"every place where one lane waits for another is needed", test_order},
 	{"cuda: a plan that ran can be profiled, and says how much it launches", test_profile},
 	{"cuda: the peak of matrix products is measured", test_peak},

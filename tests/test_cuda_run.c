@@ -7,6 +7,7 @@
 #include "tests/test.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 #define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -109,8 +110,59 @@ static void test_waits(void)
 	kc_test_close(&r, &c);
 }
 
+/* ---- time without data ---- */
+
+enum { NAP = 20000000 };        /* ns */
+
+static int slow_batch(void *own, const struct kc_batch **out)
+{
+	const struct timespec nap = {.tv_nsec = NAP};
+
+	nanosleep(&nap, NULL);
+	*out = own;
+	return 0;
+}
+
+static bool never(void *own)
+{
+	(void)own;
+	return false;
+}
+
+/* In naps, as far as they are part of a step's time without data. */
+static int naps_of(struct kc_training *t, const struct kc_step_args *a)
+{
+	KC_CHECK_OK(kc_training_step(t, a));
+	return (int)(t->starved * 1e9 / NAP);
+}
+
+static void test_starving(void)
+{
+	struct kc_step_args a = {.iter = 1, .next = slow_batch};
+	const struct kc_batch *batch;
+	struct kc_config c = {0};
+	struct kc_run r;
+
+	kc_test_clips();
+	if (KC_CHECK_OK(kc_test_open(&r, &c, SET("device=cuda:0", "autotune=false"))) &&
+	    KC_CHECK_OK(kc_loader_get(r.loader, &batch))) {
+		struct kc_training *t = &r.training;
+
+		a.own = (void *)(uintptr_t)batch;
+		a.ready = never;        /* none is there before the run is over */
+		KC_CHECK(naps_of(t, &a) >= 1 && !t->ahead.batch);
+		a.ready = NULL;         /* one for this step, one ahead of the next, too late */
+		KC_CHECK(naps_of(t, &a) >= 2 && t->ahead.batch == batch);
+		a.last = true;
+		KC_CHECK(naps_of(t, &a) == 0 && !t->ahead.batch);
+		kc_loader_release(r.loader, batch);
+	}
+	kc_test_close(&r, &c);
+}
+
 const struct kc_test kc_tests_cuda_run[] = {
 	{"runs that are fed ahead have the bits of those that are not", test_runs},
 	{"so have those that draw on the processor and go back", test_hints},
 	{"a step waits for the device once, with the next batch on its way", test_waits},
+	{"the time that the device is without data is told", test_starving},
 	{0}};

@@ -11,10 +11,10 @@
  *  - Element types are float32, bf16 (two bytes, the upper half of a float32) and the integers.
  *    Sums are kept in float32 or better.
  *  - A row's run only enqueues work on kc_cuda_stream(): it neither allocates nor waits, because
- *    a run of a plan is recorded once and replayed (CUDA graphs).  What changes from step to step
- *    is read from device memory.  Uploads of a row's own tables happen in its prepare, or in
- *    its run when a pointer it was told has changed: a plan runs at least once unrecorded after
- *    its pointers were resolved.
+ *    a run of a plan is recorded, once for each place of its slots, and replayed (CUDA graphs).
+ *    What changes from step to step is read from device memory.  Uploads of a row's own tables
+ *    happen in its prepare, or in its run when a pointer it was told has changed, which then has
+ *    a table for each place (many.h): a plan runs at least once unrecorded in either.
  *  - With info->deterministic equal inputs give equal bits: no floating-point atomics.
  *  - .cu files hold kernels and extern "C" launchers only; the rows are in .c files.  A header of
  *    the family's name (move.h, sample.h) declares the launchers to both; .cu files include it and
