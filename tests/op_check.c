@@ -34,7 +34,7 @@ static void compare_value(const struct op_config *c, const struct trial *got,
 	for (size_t i = 0; i < n; i++) {
 		double d = fabs(got->v[k][i] - want->v[k][i]);
 
-		error = d <= error ? error : d;
+		error = kc_test_worse(error, d);
 		scale = fmax(scale, fabs(want->v[k][i]));
 		squares += d * d;
 		norm += want->v[k][i] * want->v[k][i];

@@ -33,6 +33,12 @@ void kc_test_skip(const char *why);
 bool kc_test_ok(int rc, const char *file, int line, const char *call);
 bool kc_test_err(int rc, int err, const char *text, const char *file, int line, const char *call);
 
+/* The larger error; NaN is worse than everything, and stays. */
+static inline double kc_test_worse(double worst, double error)
+{
+	return worst >= error || worst != worst ? worst : error;
+}
+
 /* A fresh empty folder of the running test, removed when it ends. */
 const char *kc_test_dir(void);
 /* dir of the test joined with name; valid until the test ends. */

@@ -191,10 +191,10 @@ static void test_gamut(void)
 		KC_CHECK_OK(kc_plan_read(plan, fitted, &b[3]));
 		KC_CHECK_OK(kc_plan_read(plan, again, &b[4]));
 		for (int i = 0; i < 3 * COLOURS; i++) {
-			worst[0] = fmax(worst[0], fabs(in[0][i] - out[0][i]));
+			worst[0] = kc_test_worse(worst[0], fabs(in[0][i] - out[0][i]));
 			KC_CHECK(out[1][i] >= 0 && out[1][i] <= 1);
 			if (i < COLOURS)
-				worst[1] = fmax(worst[1], fabs(in[1][i] - out[2][i]));
+				worst[1] = kc_test_worse(worst[1], fabs(in[1][i] - out[2][i]));
 		}
 		KC_CHECK(worst[0] < 1e-4);
 		KC_CHECK(worst[1] < 1e-3);

@@ -360,7 +360,7 @@ static double worst_of(const struct kc_buf *got, const struct kc_buf *want)
 	for (int64_t i = 0; i < kc_numel(&got->type); i++) {
 		double error = fabs(kc_get(got, i) - kc_get(want, i));
 
-		worst = error <= worst ? worst : error;
+		worst = kc_test_worse(worst, error);
 		most = fmax(most, fabs(kc_get(want, i)));
 	}
 	return worst / fmax(most, 1e-30);

@@ -206,7 +206,7 @@ static double largest_error(const struct kc_buf *got, const struct kc_buf *want,
 	for (int64_t i = 0; i < kc_numel(&wide); i++) {
 		double w = kc_get(want, i), d = fabs(v[i] - w);
 
-		error = d <= error ? error : d;
+		error = kc_test_worse(error, d);
 		*scale = fmax(*scale, fabs(w));
 	}
 	free(v);

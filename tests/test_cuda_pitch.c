@@ -317,7 +317,7 @@ static void compare(const struct net *net, const char *name, const float *a, con
 
 		for (int64_t k = 0; k < n; k++) {
 			most = fmax(most, fabs(a[k]));
-			off = fmax(off, isnan(b[k]) ? INFINITY : fabs(a[k] - b[k]));
+			off = kc_test_worse(off, fabs(a[k] - b[k]));
 		}
 		if (!(off <= allowed * most))
 			kc_test_fail(__FILE__, __LINE__, "%s, value %d: off by %g of %g", name, i,

@@ -131,7 +131,7 @@ static void check_rule(const struct kc_st *st, const struct rule *r, enum kc_dty
 		for (int s = 0; s < 5; s++) {
 			step(&b, grads[s], r->lr, s + 1, 1);
 			for (int i = 0; i < 7; i++)
-				worst = fmax(worst, fabs(param_at(&b, i) - want[s][i]));
+				worst = kc_test_worse(worst, fabs(param_at(&b, i) - want[s][i]));
 		}
 	if (!(worst <= (dtype == KC_F64 ? 7e-8 : 3e-7)))
 		kc_test_fail(__FILE__, __LINE__, "%s differs by %g", name, worst);

@@ -105,11 +105,13 @@ static void test_average(void)
 		KC_CHECK(kc_test_step(&r));
 		ema = copy(s->ema, s->trainable);
 		for (size_t i = 0; i < s->trainable; i++)
-			worst = fmax(worst, fabs(0.75 * first[i] + 0.25 * master[i] - ema[i]));
+			worst = kc_test_worse(worst, fabs(0.75 * first[i] + 0.25 * master[i] -
+							  ema[i]));
 		KC_CHECK(worst < 1e-7);
 		KC_CHECK(kc_test_step(&r));
 		for (size_t i = 0; i < s->trainable; i++)
-			worst = fmax(worst, fabs(0.75 * ema[i] + 0.25 * master[i] - now[i]));
+			worst = kc_test_worse(worst, fabs(0.75 * ema[i] + 0.25 * master[i] -
+							  now[i]));
 		KC_CHECK(worst < 1e-7);
 		free(first);
 		free(ema);
