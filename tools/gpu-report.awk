@@ -77,6 +77,7 @@ function profile(file,    line, n, row) {
 	at = index($0, "\"figures\": ")
 	shown[NR] = at ? substr($0, at + 11, length($0) - at - 11) : ""
 	count[ok[NR]]++
+	profiled = profiled || name[NR] == "bench-bf16" && ok[NR] == "true"
 	if (name[NR] ~ /^(bench|torch-)/ && ok[NR] == "true") {
 		step[++steps] = NR
 		if (name[NR] ~ /^bench-/ && !(get(shown[NR], "precision") in ours))
@@ -130,7 +131,8 @@ END {
 		for (i = 1; i <= steps; i++)
 			step_row(step[i])
 	}
-	profile(out "/bench-bf16.log")
+	if (profiled)
+		profile(out "/bench-bf16.log")
 	if (NR) {
 		print "\n## Checks\n\n| check | result | seconds | figures |\n|---|---|---|---|"
 		for (r = 1; r <= NR; r++)
