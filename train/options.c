@@ -42,8 +42,8 @@ BOOL("tf32", tf32, "false", R | KC_OPT_LATER,
      "CUDA: float32 convolutions and products may round their factors to TF32")
 BOOL("cuda_graph", cuda_graph, "true", 0, "CUDA: record the step once and replay it")
 BOOL("autotune", autotune, "true", 0,
-     "CUDA, without deterministic: time the library's candidates when the plan is built; the "
-     "choices are kept")
+     "CUDA, without deterministic: time the library's candidates when the plan is built, for up "
+     "to 40 s; the choices are kept, and the next run goes on with the rest")
 UNUSED("distortion", KC_OPT_TEXT, NULL, "a label of the authors' framework")
 UNUSED("gpu_ids", KC_OPT_INTS, NULL, "devices are chosen by --device and the launcher")
 {"manual_seed", KC_OPT_INT, AT(seed), "0", 0, 0x1p53, KC_OPT_ALIAS, NULL, NULL,
