@@ -85,6 +85,8 @@ static int run_all(struct means *m, struct kc_ranks *r)
 		KC_TRY(kc_plan_run(m->plan));
 		KC_TRY(compare(m, r->size, run));
 	}
+	if (m->device.unrecorded)
+		return KC_FAIL(KC_EBACKEND, "not recorded: %s", m->device.unrecorded);
 	return 0;
 }
 
