@@ -168,7 +168,7 @@ $(BUILD)/emulated/bin/%: $(BIN)/%
 	@mkdir -p $(@D)
 	$(Q)cp $< $@
 
-# All fixtures on the emulated GPU, in float32 and bf16.
+# All fixtures on the emulated GPU, in float32 and bf16: seven minutes of one core.
 FIXTURES := $(or $(wildcard ../shared/golden/*.safetensors),$(wildcard tests/golden/*.safetensors))
 emulated-fixtures: emulated
 	$(BUILD)/emulated/bin/golden --device cuda:0 $(FIXTURES)
