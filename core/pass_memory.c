@@ -118,7 +118,7 @@ static int gather_numbers(struct kc_plan *p)
 	for (int v = 0; v < at; v++) {
 		struct kc_value *root;
 
-		if (!is_number(p, v))
+		if (kc_ir_root(p, v) == at || !is_number(p, v))         /* a part of one before */
 			continue;
 		root = &p->values[kc_ir_root(p, v)];
 		all.first = KC_MIN(all.first, root->first);

@@ -212,6 +212,33 @@ static void test_waits(void)
 	end(&f);
 }
 
+/* Numbers that lie in one value, as means over ranks do, one of them fetched twice. */
+static void test_parts(void)
+{
+	struct feeding f = {.g = kc_graph_new(&kc_layers)};
+	struct kc_tensor *x = kc_input(f.g, "x", KC_TYPE(KC_REAL, 4)), *y = kc_exp(f.g, x);
+	struct kc_tensor *all[4];
+	struct kc_buf slot;
+	uint64_t before;
+
+	for (int i = 0; i < 3; i++)
+		all[i] = kc_slice(f.g, y, 0, i, 1, 1);
+	all[3] = all[1];
+	if (KC_CHECK_OK(open_device(&f, "recorded")) &&
+	    KC_CHECK_OK(kc_plan_build(&f.plan, f.g, &f.device, all, 4,
+				      &(struct kc_plan_opts){.real = KC_F32})) &&
+	    KC_CHECK_OK(kc_plan_slot(f.plan, x, &slot))) {
+		for (int i = 0; i < 4; i++)
+			((float *)slot.data)[i] = (float)i;
+		KC_CHECK_OK(kc_plan_run(f.plan));
+		before = emu_waits();
+		for (int i = 0; i < 3; i++)
+			KC_CHECK(near(kc_plan_scalar(f.plan, all[i]), exp(i)));
+		KC_CHECK(emu_waits() == before + 1);
+	}
+	end(&f);
+}
+
 /* Both places are planned for. */
 static void test_planned(void)
 {
@@ -383,6 +410,7 @@ const struct kc_test kc_tests_cuda_feed[] = {
 	{"what is fed during a run is for the next one", test_values},
 	{"what is not fed stays", test_again},
 	{"a run that is fed ahead is waited for once", test_waits},
+	{"numbers within one value come with the run, too", test_parts},
 	{"both places of a slot are planned for", test_planned},
 	{"every place where one lane waits for another is needed", test_order},
 	{"cuda: a plan that ran can be profiled, and says how much it launches", test_profile},

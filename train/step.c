@@ -56,10 +56,9 @@ static int feed(struct kc_training *t, const struct kc_stage *s, const struct kc
 /* The batch that the stage is going to run is in its slots. */
 static int take_batch(struct kc_training *t, const struct kc_stage *s, const struct kc_step_args *a)
 {
-	double start = kc_now();
-
 	const struct kc_batch *batch = t->ahead.batch;
 	bool fed = batch && t->ahead.stage == s;
+	double start = kc_now();
 
 	if (!batch)
 		KC_TRY(a->next(a->own, &batch));
