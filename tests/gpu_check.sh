@@ -151,6 +151,16 @@ exit 1
 END
 quick bare none :
 run bare 0
-shows "| sanitizer-memcheck | left out | 0 | compute-sanitizer does not support this device |" \
+shows "| sanitizer-memcheck | left out | 0 | Error: Device not supported." \
 	"| torch | left out | 0 | python3 has no torch that sees the GPU |"
+
+stand_in path/compute-sanitizer <<'END'
+echo "========= COMPUTE-SANITIZER"
+echo "========= Invalid __global__ read of size 4 bytes"
+echo "========= ERROR SUMMARY: 1 error"
+exit 9
+END
+quick found none :
+run found 1
+shows "| sanitizer-memcheck | FAILED | 0 | ========= Invalid __global__ read of size 4 bytes |"
 echo "gpu_check.sh: passed"

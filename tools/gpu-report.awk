@@ -1,4 +1,5 @@
-# The lines of tools/gpu-check as a page to read; out, machine and took are given.
+# The lines of tools/gpu-check as a page to read.  Of the environment: machine, its facts; out, the
+# folder of the logs; took, seconds.
 
 # The text or number behind the first "key": of an object's text; "" without one.
 function get(text, key,    at) {
@@ -110,9 +111,10 @@ function step_row(r,    f, precision, ms, who, ratio, rate, peak) {
 
 END {
 	print "# Checks on a GPU\n"
-	print cell(figures(machine)) ".\n"
+	out = ENVIRON["out"]
+	print cell(figures(ENVIRON["machine"])) ".\n"
 	printf "%d passed, %d failed, %d left out, in %d s.\n", count["true"], count["false"],
-		count["null"], took
+		count["null"], ENVIRON["took"]
 	for (r = 1; r <= NR; r++)
 		if (ok[r] == "false") {
 			if (!headed++)
