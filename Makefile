@@ -3,7 +3,7 @@
 # make check      tests again under ASan and UBSan, lint, static analysis, spills of CUDA kernels
 # make bench      timings
 # make install    PREFIX=/usr/local
-# make emulated   golden, gpu_check and train in build/emulated/bin, whose cuda:0 is the tests' emulated GPU
+# make emulated   train, golden and gpu_check in build/emulated/bin, whose cuda:N are emulated GPUs
 # make BARE=1 BUILD=dir gpu   what checks a GPU, where there are CUDA and cuDNN and little else
 #
 # BUILD=dir  SANITIZE=address,undefined  CC=...  DNNL=prefix (another oneDNN)  V=1
@@ -158,15 +158,15 @@ $(BIN)/libkc_mpi.so: core/mpi/mpi.c core/transport.h
 	$(if $(Q),@echo "  MPI $@")
 	$(Q)$(CC) -I. -D_GNU_SOURCE $(CFLAGS) -fPIC -shared -fvisibility=hidden $< $(MPI_FLAGS) -o $@
 
-# Programs for which cuda:0 is the emulated device, in $(BUILD)/emulated/bin.
-emulated: $(patsubst %,$(BUILD)/emulated/bin/%,golden gpu_check train libkc_cuda.so)
+# Programs for which cuda:N are emulated devices, in $(BUILD)/emulated/bin.
+emulated: $(patsubst %,$(BUILD)/emulated/bin/%,train golden gpu_check libkc_cuda.so)
 $(BUILD)/emulated/bin/libkc_cuda.so: $(EMULATED) $(BUILD)/emulated/tests/emulator/plugin.c.o
 	@mkdir -p $(@D)
 	$(if $(Q),@echo "  LD  $@")
 	$(Q)$(CXX) $(CXXFLAGS) $(LDFLAGS) -shared $^ -o $@
 $(BUILD)/emulated/bin/%: $(BIN)/%
 	@mkdir -p $(@D)
-	$(Q)cp $< $@
+	$(Q)cp -f --remove-destination $< $@
 
 # All fixtures on the emulated GPU, in float32 and bf16: seven minutes of one core.
 FIXTURES := $(or $(wildcard ../shared/golden/*.safetensors),$(wildcard tests/golden/*.safetensors))
@@ -174,7 +174,7 @@ emulated-fixtures: emulated
 	$(BUILD)/emulated/bin/golden --device cuda:0 $(FIXTURES)
 	$(BUILD)/emulated/bin/golden --device cuda:0 --dtype bf16 $(FIXTURES)
 
-tests: $(BUILD)/test
+tests: $(BUILD)/test emulated
 
 gpu: $(BIN)/gpu_check $(BIN)/golden $(PLUGINS)
 
@@ -201,6 +201,7 @@ check: lint cuda-gate
 	$(MAKE) test
 	sh tests/resume.sh
 	sh tests/ranks.sh
+	sh tests/ranks_cuda.sh
 	sh tests/onnx.sh $(BIN)/onnx_case
 	sh tests/memory.sh
 	sh tests/h5py.sh

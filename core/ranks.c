@@ -318,10 +318,13 @@ int kc_ranks_agree(struct kc_ranks *r, int rc)
 
 	if (r->size == 1 || r->failed)
 		return r->failed && rc >= 0 ? again(r) : KC_MIN(rc, 0);
+	if (rc < 0 && r->passing)
+		return rc;
 	if (rc < 0)
 		snprintf(o.text, sizeof o.text, "%s", kc_errmsg());
 	KC_TRY(first_failure(r, &o));
-	if (o.rc >= 0)
+	r->passing = o.rc < 0;
+	if (!r->passing)
 		return 0;
 	r->agreed = true;
 	if (rc < 0)
@@ -379,10 +382,15 @@ struct kc_channel {
 	int n_messages;
 };
 
+void kc_ranks_keep_channels(struct kc_ranks *r, int n)
+{
+	for (; r->n_channels > n; r->n_channels--)
+		free(r->channel[r->n_channels - 1].message);
+}
+
 static void free_channels(struct kc_ranks *r)
 {
-	for (int c = 0; c < r->n_channels; c++)
-		free(r->channel[c].message);
+	kc_ranks_keep_channels(r, 0);
 	free(r->channel);
 }
 
@@ -413,7 +421,7 @@ static size_t share_of(const struct kc_ranks *r, size_t n)
 
 size_t kc_mean_scratch(const struct kc_ranks *r, size_t n)
 {
-	return r->size > 1 ? share_of(r, n) * (size_t)(r->size - 1) : 1;
+	return r->size > 1 && !r->by_device ? share_of(r, n) * (size_t)(r->size - 1) : 1;
 }
 
 static size_t share_size(const struct kc_channel *c, int rank)

@@ -30,6 +30,8 @@ struct kc_ranks {
 	struct kc_channel *channel;
 	int n_channels;
 	bool agreed;                    /* on a failure: there is nobody to tell */
+	bool passing;                   /* it is on its way up: callers do not agree on it again */
+	bool by_device;                 /* it takes the means of arrays: they need no scratch */
 	bool failed;
 	char failure[512];
 };
@@ -49,6 +51,9 @@ void kc_ranks_close(struct kc_ranks *, int rc);
 /*
  * 0 when rc is 0 or more on every rank.  Else an error on all: a rank that failed gets its own rc
  * and keeps its message; the others get those of the first that failed, "rank 1: ...".
+ *
+ * May be nested: an rc below 0 that comes from an agreement is passed on, so a rank that fails
+ * before it comes to the inner one, and goes to the outer one at once, meets the others there.
  */
 int kc_ranks_agree(struct kc_ranks *, int rc);
 /*
@@ -75,7 +80,10 @@ int kc_ranks_gather(struct kc_ranks *, const char *text, char **all);
  * and scratch belong to the channel from start to wait.
  */
 int kc_ranks_channel(struct kc_ranks *);        /* a new one, or an error */
-size_t kc_mean_scratch(const struct kc_ranks *, size_t n);      /* elements that scratch needs */
+/* Gives all but the first n back; no mean is under way on them. */
+void kc_ranks_keep_channels(struct kc_ranks *, int n);
+/* Elements that scratch needs; 1 where the device takes the means. */
+size_t kc_mean_scratch(const struct kc_ranks *, size_t n);
 /* dtype: KC_F32 or KC_F64. */
 int kc_mean_start(struct kc_ranks *, int channel, enum kc_dtype, void *x, size_t n, void *scratch);
 int kc_mean_wait(struct kc_ranks *, int channel);

@@ -347,10 +347,16 @@ int kc_tcp_open(struct kc_transport *t)
 	if (!fd)
 		return KC_ENOMEM;
 	rc = kc_meet(t->rank, t->size, getenv("MASTER_ADDR"), text, fd);
-	if (!rc)
-		rc = make_peers(t, fd);
 	if (rc < 0)
+		goto out;
+	rc = make_peers(t, fd);
+	if (rc < 0) {
 		free(t->own);
+		for (int rank = 0; rank < t->size; rank++)
+			if (fd[rank] >= 0)
+				close(fd[rank]);
+	}
+out:
 	free(fd);
 	return rc;
 }

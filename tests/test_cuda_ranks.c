@@ -8,6 +8,7 @@
 #include "tests/test.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 enum { RANKS = 2, N = 70000, M = 24, RUNS = 4 };
@@ -144,9 +145,12 @@ static int lost_on_the_way(struct kc_ranks *r)
 {
 	double start = kc_now();
 	struct kc_nccl_id id;
+	char version[32];
 	struct side s;
 
 	if (r->rank) {
+		kc_ranks_agree(r, kc_nccl_version(version, sizeof version));
+		kc_ranks_compare(r, "versions", version);
 		kc_ranks_agree(r, 0);
 		kc_ranks_broadcast(r, &id, sizeof id);
 		_exit(0);
@@ -161,6 +165,60 @@ static void test_lost_early(void)
 	test_in_ranks(RANKS, lost_on_the_way);
 }
 
+/* Opening under an agreement around it, as a run has it; then all is as orderly as ever. */
+static int told(struct kc_ranks *r, int failure, const char *message)
+{
+	double start = kc_now();
+	struct side s = {0};
+	int rc = kc_ranks_agree(r, failure < 0 ? failure : open_side(&s, r));
+	bool right = rc < 0 && strstr(kc_errmsg(), message);
+
+	if (!right || kc_now() - start > 20)
+		kc_test_fail(__FILE__, __LINE__, "rank %d, %d: %s", r->rank, rc, kc_errmsg());
+	close_side(&s);
+	return !right;
+}
+
+/* Rank 1 has another NCCL than rank 0, or none, or one whose meeting fails. */
+static int other_library(struct kc_ranks *r)
+{
+	if (r->rank)
+		setenv("KC_EMULATED_NCCL", "NCCL 2.27.3", 1);
+	return told(r, 0, "'emulated NCCL' there, 'NCCL 2.27.3' here");
+}
+
+static int no_library(struct kc_ranks *r)
+{
+	if (r->rank)
+		setenv("KC_EMULATED_NCCL", "none", 1);
+	return told(r, 0, r->rank ? "needs NCCL" : "rank 1: training on several GPUs needs NCCL");
+}
+
+static int broken_library(struct kc_ranks *r)
+{
+	if (r->rank)
+		setenv("KC_EMULATED_NCCL", "broken", 1);
+	return told(r, 0, r->rank ? "no such interface" : "rank 1: nccl: no such interface");
+}
+
+/* Rank 1 does not even come as far as the meeting. */
+static int no_memory(struct kc_ranks *r)
+{
+	int rc = r->rank ? KC_FAIL(KC_ENOMEM, "out of memory on cuda:1") : 0;
+
+	if (told(r, rc, r->rank ? "out of memory" : "rank 1: out of memory on cuda:1"))
+		return 1;
+	return !KC_CHECK_OK(kc_ranks_barrier(r));
+}
+
+static void test_told(void)
+{
+	test_in_ranks(RANKS, other_library);
+	test_in_ranks(RANKS, no_library);
+	test_in_ranks(RANKS, broken_library);
+	test_in_ranks(RANKS, no_memory);
+}
+
 static void test_means(void)
 {
 	test_in_ranks(RANKS, means);
@@ -169,5 +227,6 @@ static void test_means(void)
 const struct kc_test kc_tests_cuda_ranks[] = {
 	{"cuda: means over the ranks of two emulated devices, recorded too", test_means},
 	{"cuda: a rank that is lost while NCCL meets ends the others", test_lost_early},
+	{"cuda: every rank hears why one cannot meet the others", test_told},
 	{"cuda: a rank that is lost in a run is found by waiting for it", test_lost},
 	{0}};

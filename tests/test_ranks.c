@@ -1,100 +1,20 @@
-/* Several processes: messages, sums, failures, and training over them. */
+/* Several processes: messages, sums, failures, parameters. */
 #include "core/plan.h"
 #include "core/ranks.h"
 #include "layers/cpu/cpu.h"
 #include "layers/layers.h"
 #include "layers/ranks.h"
 #include "tests/in_ranks.h"
-#include "tests/runs.h"
 #include "tests/test.h"
 #include "train/ranks.h"
-#include "weights/safetensors.h"
 
-#include <arpa/inet.h>
 #include <ctype.h>
 #include <fcntl.h>
 #include <math.h>
-#include <omp.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/socket.h>
-#include <sys/wait.h>
 #include <unistd.h>
-
-/* ---- processes ---- */
-
-/* A port that was free a moment ago. */
-static int free_port(void)
-{
-	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr = {htonl(INADDR_LOOPBACK)}};
-	socklen_t n = sizeof a;
-	int fd = socket(AF_INET, SOCK_STREAM, 0);
-
-	KC_ASSERT(fd >= 0 && !bind(fd, (struct sockaddr *)&a, n) &&
-		  !getsockname(fd, (struct sockaddr *)&a, &n));
-	close(fd);
-	return ntohs(a.sin_port);
-}
-
-static void set_number(const char *variable, int value)
-{
-	char text[16];
-
-	snprintf(text, sizeof text, "%d", value);
-	setenv(variable, text, 1);
-}
-
-static void set_variables(int rank, int size, int port)
-{
-	set_number("RANK", rank);
-	set_number("LOCAL_RANK", rank);
-	set_number("WORLD_SIZE", size);
-	set_number("MASTER_PORT", port);
-	setenv("MASTER_ADDR", "127.0.0.1", 1);
-}
-
-/* The status with which a child ended. */
-static int status_of(pid_t pid)
-{
-	int status;
-
-	if (waitpid(pid, &status, 0) != pid)
-		return -1;
-	return WIFEXITED(status) ? WEXITSTATUS(status) : 256 + WTERMSIG(status);
-}
-
-void test_in_ranks(int size, int (*work)(struct kc_ranks *))
-{
-	int port = free_port();
-	pid_t pid[8];
-
-	fflush(stdout);
-	for (int rank = 0; rank < size; rank++) {
-		pid[rank] = fork();
-		KC_ASSERT(pid[rank] >= 0);
-		if (!pid[rank]) {
-			struct kc_ranks r;
-			int bad = 1;
-
-			/* The threads of earlier tests are not there any more. */
-			omp_set_num_threads(1);
-			set_variables(rank, size, port);
-			if (KC_CHECK_OK(kc_ranks_open(&r))) {
-				bad = work(&r);
-				kc_ranks_close(&r, 0);
-			}
-			fflush(stdout);
-			_exit(bad);
-		}
-	}
-	for (int rank = 0; rank < size; rank++) {
-		int status = status_of(pid[rank]);
-
-		if (status)
-			kc_test_fail(__FILE__, __LINE__, "rank %d of %d ended with %d", rank, size,
-				     status);
-	}
-}
 
 #define MUST(cond) \
 	do { \
@@ -468,6 +388,90 @@ static int one_tells(struct kc_ranks *r)
 	return 0;
 }
 
+/* Rank 1 fails before it comes to the inner agreement, and meets the others there all the same. */
+static int nested(struct kc_ranks *r)
+{
+	int rc;
+
+	for (int i = 0; i < 2; i++) {
+		rc = r->rank == 1 ? KC_FAIL(KC_ENOMEM, "no memory") : kc_ranks_agree(r, 0);
+		MUST(kc_ranks_agree(r, rc) == KC_ENOMEM);
+		MUST(says(r->rank == 1 ? "no memory" : "rank 1: no memory"));
+		/* What fails next is news again. */
+		MUST(!kc_ranks_agree(r, 0));
+	}
+	return kc_ranks_barrier(r) < 0;
+}
+
+/* Channels of plans that are gone are those of the next. */
+static int channels(struct kc_ranks *r)
+{
+	int first = kc_ranks_channel(r);
+
+	MUST(first >= 0);
+	for (int i = 0; i < 20000; i++) {
+		MUST(kc_ranks_channel(r) == first + 1);
+		kc_ranks_keep_channels(r, first + 1);
+	}
+	MUST(kc_mean_scratch(r, 1000) > 1);
+	r->by_device = true;
+	MUST(kc_mean_scratch(r, 1000) == 1);
+	return 0;
+}
+
+static void test_nested(void)
+{
+	test_in_ranks(3, nested);
+	test_in_ranks(2, channels);
+}
+
+static int open_files(void)
+{
+	int n = 0;
+
+	for (int fd = 0; fd < 256; fd++)
+		n += fcntl(fd, F_GETFD) >= 0;
+	return n;
+}
+
+/* Opens one of two ranks; its n-th allocation fails when it is rank 1. */
+static int open_without_memory(int rank, int port, int n)
+{
+	int before, rc;
+	struct kc_ranks r;
+
+	test_set_variables(rank, 2, port);
+	before = open_files();
+	kc_alloc_fail_after(rank ? n : 0);
+	rc = kc_ranks_open(&r);
+	kc_alloc_fail_after(0);
+	if (rc >= 0)
+		kc_ranks_close(&r, 0);
+	return open_files() == before ? 0 : 1;
+}
+
+/* Sockets are closed, whichever allocation fails. */
+static void test_no_memory(void)
+{
+	for (int n = 3; n <= 5; n++) {
+		int port = test_free_port();
+		pid_t pid[2];
+
+		for (int rank = 0; rank < 2; rank++) {
+			pid[rank] = fork();
+			if (!pid[rank])
+				_exit(open_without_memory(rank, port, n));
+		}
+		if (n == 3) {           /* rank 1 never calls: rank 0 is not waited for */
+			KC_CHECK(!test_status_of(pid[1]));
+			kill(pid[0], SIGKILL);
+			test_status_of(pid[0]);
+			continue;
+		}
+		KC_CHECK(!test_status_of(pid[0]) && !test_status_of(pid[1]));
+	}
+}
+
 static void test_failures(void)
 {
 	test_in_ranks(3, one_fails);
@@ -482,7 +486,7 @@ static int open_with(int rank, int size, const char *port, const char *message)
 	struct kc_ranks r;
 	int rc;
 
-	set_variables(rank, size, 1);
+	test_set_variables(rank, size, 1);
 	if (port)
 		setenv("MASTER_PORT", port, 1);
 	else
@@ -510,7 +514,7 @@ static void test_variables(void)
 		if (!pid)
 			_exit(open_with(cases[i].rank, cases[i].size, cases[i].port,
 					cases[i].message));
-		if (status_of(pid))
+		if (test_status_of(pid))
 			kc_test_fail(__FILE__, __LINE__, "not told: %s", cases[i].message);
 	}
 }
@@ -524,13 +528,13 @@ static void test_numbers(void)
 	pid_t pid[2];
 	char port[16];
 
-	snprintf(port, sizeof port, "%d", free_port());
+	snprintf(port, sizeof port, "%d", test_free_port());
 	for (int rank = 0; rank < 2; rank++) {
 		pid[rank] = fork();
 		if (!pid[rank])
 			_exit(open_with(rank, 2 + rank, port, messages[rank]));
 	}
-	KC_CHECK(!status_of(pid[0]) && !status_of(pid[1]));
+	KC_CHECK(!test_status_of(pid[0]) && !test_status_of(pid[1]));
 }
 
 /* ---- parameters ---- */
@@ -567,121 +571,6 @@ static void test_shared_params(void)
 	test_in_ranks(2, shared_params);
 }
 
-/* ---- training ---- */
-
-/* Starts bin/train on that file, as one of `size` ranks or below mpirun (port 0). */
-static pid_t start(const char *config, int rank, int size, int port)
-{
-	const char *const mpi[] = {"mpirun", "-np", "2", "bin/train", "-opt", config, NULL};
-	pid_t pid = fork();
-	int null;
-
-	if (pid)
-		return pid;
-	null = open("/dev/null", O_WRONLY);
-	dup2(null, 1);
-	dup2(null, 2);
-	setenv("OMP_NUM_THREADS", "1", 1);
-	if (port) {
-		set_variables(rank, size, port);
-		execl("bin/train", "bin/train", "-opt", config, NULL);
-	} else {
-		setenv("OMPI_ALLOW_RUN_AS_ROOT", "1", 1);
-		setenv("OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1", 1);
-		setenv("OMPI_MCA_rmaps_base_oversubscribe", "1", 1);
-		execvp("mpirun", (char *const *)mpi);
-	}
-	_exit(127);
-}
-
-#define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
-
-/* The settings of a run in a folder of its own, as a file. */
-static const char *write_config(const char *root)
-{
-	char *folder = kc_format("path.root=%s/%s", kc_test_dir(), root);
-	char *name = kc_format("%s.yml", root);
-	const char *path = kc_test_path(name);
-	struct kc_config c = {0};
-	FILE *f = fopen(path, "w");
-
-	KC_ASSERT(folder && f);
-	KC_CHECK_OK(kc_test_config(&c, SET(folder, "datasets.train.batch_size=4", "train.niter=4",
-					   "train.ema_decay=0.9", "train.clip_grad_norm=0.5")));
-	KC_CHECK_OK(kc_config_dump(&c, f));
-	fclose(f);
-	kc_config_release(&c);
-	free(folder);
-	free(name);
-	return path;
-}
-
-/* Distance of two files of weights, relative to the first; -1 without one of them. */
-static double distance(const char *a, const char *b)
-{
-	struct kc_st x = {0}, y = {0};
-	double sum = 0, of = 0;
-
-	if (!KC_CHECK_OK(kc_st_open(a, &x)) || !KC_CHECK_OK(kc_st_open(b, &y)))
-		return -1;
-	for (size_t i = 0; i < x.n; i++) {
-		const struct kc_st_tensor *u = &x.tensors[i], *v = kc_st_find(&y, u->name);
-		float *p = kc_calloc(u->count, sizeof *p), *q = kc_calloc(u->count, sizeof *q);
-
-		KC_ASSERT(v && p && q && !kc_st_read_f32(u, p, u->count) &&
-			  !kc_st_read_f32(v, q, u->count));
-		for (size_t k = 0; k < u->count; k++) {
-			sum += ((double)p[k] - q[k]) * ((double)p[k] - q[k]);
-			of += (double)p[k] * p[k];
-		}
-		free(p);
-		free(q);
-	}
-	kc_st_close(&x);
-	kc_st_close(&y);
-	return sqrt(sum / of);
-}
-
-static const char *model_of(const char *root)
-{
-	char *name = kc_format("%s/experiments/run/models/4_G.safetensors", root);
-	const char *path = kc_test_path(name);
-
-	free(name);
-	return path;
-}
-
-/* What two processes learn from halves of each batch is what one learns from the whole. */
-static void test_training(void)
-{
-	const char *one = write_config("one"), *tcp = write_config("tcp"),
-		   *mpi = write_config("mpi");
-	int port = free_port(), status;
-	pid_t pid[2];
-	double d;
-
-	if (access("bin/train", X_OK)) {
-		kc_test_skip("bin/train is not here");
-		return;
-	}
-	kc_test_clips();
-	KC_CHECK(!status_of(start(one, 0, 1, port)));
-	for (int rank = 0; rank < 2; rank++)
-		pid[rank] = start(tcp, rank, 2, port);
-	KC_CHECK(!status_of(pid[0]));
-	KC_CHECK(!status_of(pid[1]));
-	d = distance(model_of("one"), model_of("tcp"));
-	if (!(d >= 0 && d < 1e-6))
-		kc_test_fail(__FILE__, __LINE__, "two ranks and one differ by %g", d);
-	status = access("bin/libkc_mpi.so", R_OK) ? 127 : status_of(start(mpi, 0, 2, 0));
-	if (status == 127)
-		kc_test_skip("mpirun or libkc_mpi.so is not here");
-	else if (status)
-		kc_test_fail(__FILE__, __LINE__, "mpirun ended with %d", status);
-	else
-		KC_CHECK(distance(model_of("tcp"), model_of("mpi")) == 0);
-}
-
 const struct kc_test kc_tests_ranks[] = {
 	{"sums, broadcasts and texts reach every rank", test_small_things},
 	{"alone every call succeeds", test_alone},
@@ -690,8 +579,9 @@ const struct kc_test kc_tests_ranks[] = {
 	{"ranks compare what plans compute, not by which kernels", test_outline},
 	{"batch norm sees the batches of all ranks", test_shared_norm},
 	{"every rank hears of a failure", test_failures},
+	{"agreements in agreements; channels are given back", test_nested},
+	{"sockets are closed where there is no memory", test_no_memory},
 	{"variables without sense are refused", test_variables},
 	{"parameters that differ are told, and shared", test_shared_params},
 	{"ranks that expect other numbers of them fail", test_numbers},
-	{"two processes train as one, over TCP and MPI", test_training},
 	{0}};

@@ -342,6 +342,7 @@ int kc_training_open(struct kc_training *t, const struct kc_config *c, struct kc
 
 	t->config = c;
 	t->device = d;
+	t->channels = t->ranks ? t->ranks->n_channels : 0;
 	t->recipe = kc_recipe_of(c);
 	t->batch = c->data.batch_size / (t->ranks ? t->ranks->size : 1);
 	t->low = c->precision == KC_CHOOSE_BF16 || (c->precision == KC_CHOOSE_AUTO && d->fast_bf16);
@@ -367,6 +368,8 @@ void kc_training_close(struct kc_training *t)
 	free(t->pairs);
 	free(t->factors);
 	free(t->statistics);
+	if (t->ranks)
+		kc_ranks_keep_channels(t->ranks, t->channels);
 	memset(t, 0, sizeof *t);
 }
 
@@ -427,7 +430,13 @@ double kc_training_flops(const struct kc_training *t, int64_t iter)
 
 void kc_training_stats(const struct kc_training *t, struct kc_plan_stats *s)
 {
+	struct kc_plan_stats prepare = {0};
+
 	*s = (struct kc_plan_stats){0};
 	add_stats(t, &t->stage[KC_STAGE_ALONE], t->adversary ? 0 : 1, s);
 	add_rivals(t, s);
+	if (t->prepare)
+		kc_plan_stats(t->prepare, &prepare);
+	s->arena = KC_MAX(s->arena, prepare.arena);
+	s->slots += prepare.slots;
 }

@@ -123,6 +123,7 @@ struct kc_training {
 					 * nothing to do for want of data */
 
 	/* Inside. */
+	int channels;                   /* of the ranks, before there were any of its own */
 	struct kc_trainee trainee[KC_TRAINEES];
 	int n_trainees;
 	struct kc_stage stage[KC_STAGES];

@@ -80,13 +80,24 @@ static int hold_meeting(struct kc_cuda *c, struct kc_ranks *r, const struct kc_n
 	return rc;
 }
 
+/* Who has no NCCL, or another one than the others, would leave them waiting in the meeting. */
+static int compare_libraries(struct kc_ranks *r)
+{
+	char version[32];
+
+	KC_TRY(kc_ranks_agree(r, kc_nccl_version(version, sizeof version)));
+	return kc_ranks_compare(r, "versions of NCCL", version);
+}
+
 static int meet(struct kc_cuda *c, struct kc_ranks *r)
 {
 	struct kc_nccl_id id = {{0}};
 
+	KC_TRY(compare_libraries(r));
 	KC_TRY(kc_ranks_agree(r, r->rank ? 0 : kc_nccl_id_make(&id)));
 	KC_TRY(kc_ranks_broadcast(r, &id, sizeof id));
-	KC_TRY(kc_ranks_agree(r, hold_meeting(c, r, &id)));
+	/* Those whom this rank leaves in the meeting must hear of it at once. */
+	KC_TRY(kc_ranks_agree(r, kc_ranks_tell(r, hold_meeting(c, r, &id))));
 	c->ranks = r;
 	return kc_cuda_check(cudaStreamCreateWithFlags(&c->messages, cudaStreamNonBlocking),
 			     "stream of messages");

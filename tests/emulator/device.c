@@ -23,17 +23,22 @@ static void touch_host(struct kc_device *d, const void *p, size_t bytes, bool wr
 	emu_touch_host(p, bytes, write, what);
 }
 
-int kc_emulator_open_as(struct kc_device *d, const struct kc_device_choice *choice)
+int kc_emulator_open_at(struct kc_device *d, int index, const struct kc_device_choice *choice)
 {
 	static struct kc_memory checked;
 
-	KC_TRY(kc_cuda_open(d, 0, choice));
+	KC_TRY(kc_cuda_open(d, index, choice));
 	checked = *d->memory;
 	checked.touch = touch;
 	checked.touch_host = touch_host;
 	checked.spoil = spoil;
 	d->memory = &checked;
 	return 0;
+}
+
+int kc_emulator_open_as(struct kc_device *d, const struct kc_device_choice *choice)
+{
+	return kc_emulator_open_at(d, 0, choice);
 }
 
 int kc_emulator_open(struct kc_device *d)

@@ -17,5 +17,7 @@ int kc_emulator_open(struct kc_device *);
 /* The same, with another order of threads each time. */
 int kc_emulator_open_in_turn(struct kc_device *);
 int kc_emulator_open_as(struct kc_device *, const struct kc_device_choice *);
+/* cuda:index; how many there are: tests/emulator/emulator.h. */
+int kc_emulator_open_at(struct kc_device *, int index, const struct kc_device_choice *);
 
 #endif

@@ -16,6 +16,17 @@
  *    waiting, or by the graph it was captured in: emu_touch says what a step reads or writes.
  *
  * A fault prints one line and aborts.  One host thread at a time.
+ *
+ * Scripts tell a program by variables:
+ *	KC_EMULATED_DEVICES     how many there are (1); each process has a memory of its own
+ *	KC_EMULATED_MB          of memory that each has (16384)
+ *	KC_EMULATED_KILL        the program kills itself at the launch of that number, from 1; those
+ *				that are recorded count too; 0: where NCCL meets
+ *	KC_EMULATED_NCCL        its version ("emulated NCCL"); none: it is not found; broken: its
+ *				meeting fails at once
+ *	KC_EMULATED_REPORT      a file that gets one line at the end: launches, the first and the
+ *				last of them that were recorded first, and the bytes of the device
+ *				that were in use when most were
  */
 #ifndef KC_TESTS_EMULATOR_H
 #define KC_TESTS_EMULATOR_H

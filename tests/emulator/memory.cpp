@@ -11,6 +11,16 @@ struct emu_memory { size_t bytes; bool pinned; };
 static std::map<const void *, emu_memory> memory;       /* by its first byte */
 static size_t n_allocations;
 
+/* Bytes of the device. */
+static size_t in_use(void)
+{
+	size_t bytes = 0;
+
+	for (const auto &m : memory)
+		bytes += m.second.pinned ? 0 : m.second.bytes;
+	return bytes;
+}
+
 static cudaError_t allocate(void **p, size_t n, bool pinned)
 {
 	*p = NULL;
@@ -18,11 +28,12 @@ static cudaError_t allocate(void **p, size_t n, bool pinned)
 		return emu_report(cudaErrorStreamCaptureUnsupported);
 	if (!n)
 		return cudaSuccess;
-	if (posix_memalign(p, ALIGN, n))
+	if ((!pinned && in_use() + n > emu_script_memory()) || posix_memalign(p, ALIGN, n))
 		return emu_report(cudaErrorMemoryAllocation);
 	memset(*p, 0xff, n);
 	memory[*p] = {n, pinned};
 	n_allocations++;
+	emu_script_in_use(in_use());
 	return cudaSuccess;
 }
 
@@ -101,10 +112,8 @@ static bool is_pageable(const void *p)
 
 cudaError_t cudaMemGetInfo(size_t *unused, size_t *total)
 {
-	*total = (size_t)1 << 34;
-	*unused = *total;
-	for (const auto &m : memory)
-		*unused -= m.second.pinned ? 0 : m.second.bytes;
+	*total = emu_script_memory();
+	*unused = *total - in_use();
 	return cudaSuccess;
 }
 

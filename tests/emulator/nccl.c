@@ -8,6 +8,7 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,9 +26,17 @@ struct shared {
 
 struct kc_nccl {
 	struct shared *shared;
-	int rank, ranks;
+	int rank, ranks, fd;
 	char name[KC_NCCL_ID];
 };
+
+/* What a script says of it (tests/emulator/emulator.h). */
+static const char *kind(void)
+{
+	const char *text = getenv("KC_EMULATED_NCCL");
+
+	return text && *text && strcmp(text, "broken") ? text : "emulated NCCL";
+}
 
 int kc_nccl_id_make(struct kc_nccl_id *id)
 {
@@ -40,12 +49,31 @@ int kc_nccl_id_make(struct kc_nccl_id *id)
 
 int kc_nccl_version(char *text, size_t size)
 {
-	snprintf(text, size, "emulated NCCL");
+	if (!strcmp(kind(), "none"))
+		return KC_FAIL(KC_ENOSUP, "training on several GPUs needs NCCL");
+	snprintf(text, size, "%s", kind());
 	return 0;
 }
 
-/* Everybody, or false when one is lost. */
-static bool barrier(struct kc_nccl *c)
+/* Each rank keeps a lock on one byte of the file, which only its end takes away. */
+static int lock(int fd, int rank, int command)
+{
+	struct flock f = {.l_type = F_WRLCK, .l_whence = SEEK_SET, .l_start = rank, .l_len = 1};
+
+	KC_ASSERT(fcntl(fd, command, &f) == 0);
+	return f.l_type;
+}
+
+static bool is_dead(struct kc_nccl *c)
+{
+	for (int r = 0; r < c->ranks; r++)
+		if (r != c->rank && lock(c->fd, r, F_OFD_GETLK) == F_UNLCK)
+			return true;
+	return false;
+}
+
+/* Everybody, or false when one is lost; all of them are there when `met`. */
+static bool barrier(struct kc_nccl *c, bool met)
 {
 	unsigned round = atomic_load(&c->shared->round);
 
@@ -55,6 +83,8 @@ static bool barrier(struct kc_nccl *c)
 		return true;
 	}
 	while (atomic_load(&c->shared->round) == round) {
+		if (met && is_dead(c))
+			atomic_store(&c->shared->lost, 1);
 		if (atomic_load(&c->shared->lost))
 			return false;
 		sched_yield();
@@ -65,17 +95,25 @@ static bool barrier(struct kc_nccl *c)
 int kc_nccl_open(struct kc_nccl **out, const struct kc_nccl_id *id, int rank, int ranks)
 {
 	struct kc_nccl *c = kc_calloc(1, sizeof *c);
+	const char *kill = getenv("KC_EMULATED_KILL"), *script = getenv("KC_EMULATED_NCCL");
 	int fd;
 
 	KC_ASSERT(c && ranks <= MOST_RANKS);
+	if (kill && !strcmp(kill, "0"))
+		raise(SIGKILL);
+	if (script && !strcmp(script, "broken")) {
+		free(c);
+		return KC_FAIL(KC_EBACKEND, "nccl: no such interface");
+	}
 	*c = (struct kc_nccl){.rank = rank, .ranks = ranks};
 	snprintf(c->name, sizeof c->name, "%s", id->bytes);
 	fd = shm_open(c->name, O_RDWR | O_CREAT, 0600);
 	KC_ASSERT(fd >= 0 && ftruncate(fd, sizeof *c->shared) == 0);
 	c->shared = mmap(NULL, sizeof *c->shared, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	KC_ASSERT(c->shared != MAP_FAILED);
-	close(fd);
-	barrier(c);
+	c->fd = fd;
+	lock(fd, rank, F_OFD_SETLK);
+	barrier(c, false);
 	shm_unlink(c->name);
 	*out = c;
 	return 0;
@@ -83,8 +121,10 @@ int kc_nccl_open(struct kc_nccl **out, const struct kc_nccl_id *id, int rank, in
 
 void kc_nccl_close(struct kc_nccl *c)
 {
-	if (c)
+	if (c) {
 		munmap(c->shared, sizeof *c->shared);
+		close(c->fd);
+	}
 	emu_foreign_over();
 	free(c);
 }
@@ -107,7 +147,7 @@ static void add_up(const void *argument)
 		size_t n = KC_MIN((size_t)ROOM, s->n - first);
 
 		memcpy(c->shared->part[c->rank], s->data + first, n * sizeof(float));
-		if (!barrier(c))
+		if (!barrier(c, true))
 			return;
 		for (size_t i = 0; i < n; i++) {
 			float sum = 0;
@@ -116,7 +156,7 @@ static void add_up(const void *argument)
 				sum += c->shared->part[r][i];
 			s->data[first + i] = sum;
 		}
-		if (!barrier(c))
+		if (!barrier(c, true))
 			return;
 	}
 }

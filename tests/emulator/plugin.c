@@ -1,7 +1,6 @@
 /*
  * libkc_cuda.so of a machine without CUDA: programs beside it (make emulated) find the emulated
- * device as cuda:0; a process has one, whatever its number.  It times nothing, so the user's cache
- * of choices is left alone.
+ * devices as cuda:N.  It times nothing, so the user's cache of choices is left alone.
  */
 #include "layers/cuda/cuda.h"
 #include "layers/devices.h"
@@ -11,9 +10,8 @@ static int open_device(struct kc_device *d, int index, const struct kc_device_ch
 {
 	struct kc_device_choice c = *choice;
 
-	(void)index;
 	c.no_autotune = true;
-	return kc_emulator_open_as(d, &c);
+	return kc_emulator_open_at(d, index, &c);
 }
 
 /* The build is filled in when the plugin is loaded. */

@@ -56,4 +56,11 @@ void emu_foreign_check(const emu_clock &waited_for, const emu_clock &host, const
 /* The memory is given back: nothing is known of it any more. */
 void emu_order_forget(const void *, size_t);
 
+/* For scripts (emulator.h, script.cpp): devices there are; a kernel is launched, or recorded. */
+int emu_script_devices(void);
+void emu_script_launch(bool recorded);
+/* Bytes that a device has; so many of them are in use now. */
+size_t emu_script_memory(void);
+void emu_script_in_use(size_t bytes);
+
 #endif

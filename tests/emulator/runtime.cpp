@@ -161,19 +161,20 @@ void emu_use(struct emu_stream *s, const void *p, size_t n, bool write, const ch
 
 cudaError_t cudaGetDeviceCount(int *n)
 {
-	*n = 1;
+	*n = emu_script_devices();
 	return cudaSuccess;
 }
 
 cudaError_t cudaSetDevice(int device)
 {
-	return emu_report(device ? cudaErrorInvalidDevice : cudaSuccess);
+	return emu_report(device < 0 || device >= emu_script_devices() ? cudaErrorInvalidDevice
+								   : cudaSuccess);
 }
 
 cudaError_t cudaGetDeviceProperties(struct cudaDeviceProp *p, int device)
 {
 	memset(p, 0, sizeof *p);
-	if (device)
+	if (device < 0 || device >= emu_script_devices())
 		return emu_report(cudaErrorInvalidDevice);
 	snprintf(p->name, sizeof p->name, "emulator");
 	p->totalGlobalMem = (size_t)1 << 34;
@@ -515,8 +516,11 @@ void emu_enqueue(const struct emu_kernel &kernel, cudaStream_t s)
 	    (limit == shared_limits.end() || limit->second < kernel.shared))
 		emu_fault("%s: %zu bytes of shared memory were not asked for", kernel.name,
 			  kernel.shared);
+	if (stream_of(s)->capture)
+		emu_script_launch(true);
 	enqueue(stream_of(s), [=](struct emu_stream *) {
 		n_launches++;
+		emu_script_launch(false);
 		emu_run(kernel);
 	});
 }
