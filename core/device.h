@@ -135,6 +135,7 @@ struct kc_device {
 	/* One arena, as large as the largest plan: grown by kc_device_reserve. */
 	void *arena;
 	size_t arena_bytes, arena_used;
+	size_t library_bytes;           /* of its memory that libraries take for themselves */
 	/* What packing needs while it runs: grown by kc_device_scratch. */
 	void *scratch;
 	size_t scratch_bytes;

@@ -107,6 +107,7 @@ int kc_params_to_host(struct kc_params *s)
 	return 0;
 }
 
+/* The host's array stays as it is where the copy counts, and is brought up to date from there. */
 int kc_params_zero(struct kc_params *s, enum kc_param_array which)
 {
 	struct kc_mirror *m = s->mirror;
@@ -114,9 +115,11 @@ int kc_params_zero(struct kc_params *s, enum kc_param_array which)
 
 	if (!host)
 		return 0;
-	memset(host, 0, bytes_of(s, (int)which));
-	if (!m || !m->array[which])
+	if (!m || !m->array[which] || m->version != s->version) {
+		memset(host, 0, bytes_of(s, (int)which));
 		return 0;
+	}
+	m->newer = true;
 	return m->device->memory->zero(m->device, m->array[which], bytes_of(s, (int)which));
 }
 

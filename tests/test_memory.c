@@ -1,9 +1,11 @@
 /* A run that is given less memory than it would take. */
+#include "tests/emulator/device.h"
 #include "tests/runs.h"
 #include "tests/test.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 
 static double plan_mb(const struct kc_run *r)
 {
@@ -96,8 +98,72 @@ static void test_too_small(void)
 	kc_test_close(&r, &c);
 }
 
+/* The norms of the keyframe network see less when a batch is split: it is said. */
+static void test_parts(void)
+{
+	const char *set[] = {"model=idc", "network_G.which_model_G=siggraph17",
+			     "datasets.train.batch_size=16", "train.niter=1", "train.drop_grey=5",
+			     "memory_cap=1e9", NULL, NULL, NULL};
+	const char *said;
+	struct kc_config c = {0};
+	struct kc_run r = {0};
+	struct kc_plan_stats s;
+	char cap[64];
+
+	kc_test_clips();
+	if (!KC_CHECK_OK(kc_test_open(&r, &c, set)))
+		return;
+	kc_training_stats(&r.training, &s);
+	snprintf(cap, sizeof cap, "memory_cap=%.6f",
+		 ((double)kc_run_step_bytes(&r) - 0.1 * (double)s.arena) / 1e6);
+	kc_test_close(&r, &c);
+	set[5] = cap;
+	KC_CHECK_OK(kc_test_train(set, &said));
+	KC_CHECK(strstr(said, "a step takes 2 batches of 8"));
+	KC_CHECK(strstr(said, "batch norm takes its moments over each part alone"));
+	KC_CHECK(strstr(said, "drop_grey counts") && !strstr(said, "wgangp"));
+	/* Of one image, the norms of the branch of global hints would see one value. */
+	set[2] = "datasets.train.batch_size=2";
+	set[5] = "memory_cap=1";
+	set[6] = "network_G.global_hints=true";
+	KC_CHECK_ERR(kc_test_train(set, &said), KC_ENOMEM, "(memory_cap); expected a smaller");
+}
+
+/* Zeroing leaves the host's array alone where the device's counts, and only there. */
+static void test_zero(void)
+{
+	struct kc_params *s = kc_params_new(KC_F32);
+	struct kc_param like = {.type = KC_TYPE(KC_F32, 64), .trainable = true}, *p;
+	struct kc_device d;
+	float *grad;
+
+	if (!KC_CHECK_OK(kc_emulator_open(&d)))
+		return;
+	p = kc_params_get(s, "w", &like);
+	KC_CHECK_OK(kc_params_alloc(s, false, false));
+	grad = s->grad;
+	grad[3] = 1;
+	KC_CHECK_OK(kc_params_zero(s, KC_ARRAY_GRAD));
+	KC_CHECK(grad[3] == 0);
+	grad[3] = 2;
+	kc_param_changed(p);
+	KC_CHECK_OK(kc_params_to_device(s, &d));
+	KC_CHECK_OK(kc_params_zero(s, KC_ARRAY_GRAD));
+	KC_CHECK(grad[3] == 2);
+	KC_CHECK_OK(kc_params_to_host(s));
+	KC_CHECK(grad[3] == 0);
+	grad[3] = 3;
+	kc_param_changed(p);
+	KC_CHECK_OK(kc_params_zero(s, KC_ARRAY_GRAD));
+	KC_CHECK(grad[3] == 0);
+	kc_params_free(s);
+	kc_device_release(&d);
+}
+
 const struct kc_test kc_tests_memory[] = {
 	{"memory: a cap splits the batch", test_cap},
 	{"memory: a split step packs frozen weights once", test_packed},
+	{"memory: what a split batch changes is said", test_parts},
+	{"memory: zeroing where an array counts", test_zero},
 	{"memory: a cap that nothing fits is told before the run", test_too_small},
 	{0}};

@@ -12,20 +12,6 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-size_t kc_process_bytes(const char *field)
-{
-	FILE *f = fopen("/proc/self/status", "r");
-	size_t n = strlen(field), kilobytes = 0;
-	char line[256];
-
-	while (f && fgets(line, sizeof line, f))
-		if (!strncmp(line, field, n) && line[n] == ':')
-			kilobytes = strtoul(line + n + 1, NULL, 10);
-	if (f)
-		fclose(f);
-	return kilobytes * 1024;
-}
-
 /* ---- the data set ---- */
 
 static int use_list(struct kc_run *r)
@@ -102,7 +88,7 @@ static void fill_save_args(struct kc_run *r)
 	};
 }
 
-static int prepare_samples(struct kc_run *r)
+int kc_run_prepare(struct kc_run *r)
 {
 	struct kc_loader_opts o = {0};
 
@@ -159,106 +145,6 @@ static int open_device(struct kc_run *r)
 	return rc;
 }
 
-/*
- * What a run adds.  Gradients are stored only where batches are accumulated; elsewhere nothing
- * touches that array.  A discriminator has its initial values from the start.
- */
-static size_t params_bytes(const struct kc_training *t)
-{
-	bool stored = t->config->optimizer.accumulate > 1;
-	size_t bytes = 0;
-
-	for (int k = 0; k < t->n_trainees; k++) {
-		const struct kc_params *s = t->trainee[k].params;
-
-		bytes += s->bytes - (stored ? 0 : s->trainable * kc_dtype_size(s->dtype));
-		if (k == KC_DISCRIMINATOR)
-			bytes -= s->count * kc_dtype_size(s->dtype);
-	}
-	return bytes;
-}
-
-/* What a step needs on the device, libraries and data aside. */
-static size_t step_bytes(const struct kc_run *r)
-{
-	struct kc_plan_stats s;
-
-	kc_training_stats(&r->training, &s);
-	return s.arena + s.slots + s.packed + params_bytes(&r->training);
-}
-
-/* Bytes that it may take; 0: nobody knows. */
-static size_t memory_limit(struct kc_run *r)
-{
-	size_t used, all;
-
-	if (r->config->memory_cap > 0)
-		return (size_t)(r->config->memory_cap * 1e6);
-	if (!r->device.memory || r->device.memory->usage(&r->device, &used, &all) < 0)
-		return 0;
-	return all - KC_MIN(used, all);
-}
-
-static int too_large(const struct kc_run *r, size_t limit)
-{
-	return KC_FAIL(KC_ENOMEM,
-		       "a step needs %.0f MB on %s, there are %.0f MB%s; expected a smaller "
-		       "datasets.train.batch_size, GT_size or keyframe_interval%s",
-		       (double)step_bytes(r) / 1e6, r->device.name, (double)limit / 1e6,
-		       r->config->memory_cap > 0 ? " (memory_cap)" : "",
-		       r->config->memory_cap > 0 ? "" : ", or a memory_cap");
-}
-
-static int open_again(struct kc_run *r)
-{
-	kc_training_close(&r->training);
-	kc_device_unpack(&r->device);
-	KC_TRY(prepare_samples(r));
-	return kc_training_open(&r->training, r->config, &r->device);
-}
-
-/*
- * Twice as many batches of half the size, whose gradients are added up: the same step, but for the
- * order of sums and what depends on the others of a batch (batch norm, the mean score of ralsgan,
- * how many images train.drop_grey keeps), in about half the memory.
- */
-static int halve_batch(struct kc_run *r)
-{
-	struct kc_config *c = r->config;
-
-	c->data.batch_size /= 2;
-	c->optimizer.accumulate *= 2;
-	if (c->loss.reduction == KC_REDUCE_SUM)         /* a step takes the mean of its batches */
-		c->loss.pixel_weight *= 2;
-	return open_again(r);
-}
-
-/* The same bits in less memory and more time. */
-static int keep_less(struct kc_run *r)
-{
-	r->device.roomy = false;
-	kc_run_say(r, "memory: concatenations and the like are computed again, not kept");
-	return open_again(r);
-}
-
-static int open_training(struct kc_run *r)
-{
-	struct kc_config *c = r->config;
-	size_t limit = memory_limit(r);
-
-	KC_TRY(kc_training_open(&r->training, c, &r->device));
-	if (limit && step_bytes(r) > limit && r->device.roomy)
-		KC_TRY(keep_less(r));
-	while (limit && step_bytes(r) > limit) {
-		if (!c->memory_cap || c->data.batch_size % (2 * r->ranks->size))
-			return too_large(r, limit);
-		KC_TRY(halve_batch(r));
-		kc_run_say(r, "memory_cap: a step takes %lld batches of %lld",
-			   (long long)c->optimizer.accumulate, (long long)c->data.batch_size);
-	}
-	return 0;
-}
-
 static int open_step(struct kc_run *r)
 {
 	struct kc_config *c = r->config;
@@ -268,10 +154,10 @@ static int open_step(struct kc_run *r)
 			       "datasets.train.batch_size: it counts over all processes; expected "
 			       "a multiple of %d, got %lld",
 			       r->ranks->size, (long long)c->data.batch_size);
-	KC_TRY(open_device(r));
+	KC_TRY(kc_ranks_agree(r->ranks, open_device(r)));
+	r->ranks->by_device = r->device.memory != NULL;
 	KC_TRY(choose_crops(r));
-	KC_TRY(prepare_samples(r));
-	KC_TRY(open_training(r));
+	KC_TRY(kc_run_fit(r));
 	r->bytes_at_open = kc_process_bytes("VmRSS");
 	KC_TRY(kc_experiment_init(&r->experiment, c));
 	fill_save_args(r);
@@ -342,38 +228,6 @@ void kc_run_say(struct kc_run *r, const char *fmt, ...)
 	free(line);
 }
 
-/* ---- memory ---- */
-
-static size_t batch_bytes(const struct kc_training *t)
-{
-	size_t bytes = (size_t)kc_numel(&t->fed.frames->type);
-
-	if (t->fed.flows)
-		bytes += (size_t)kc_numel(&t->fed.flows->type) * sizeof(float);
-	return bytes;
-}
-
-enum {
-	BATCHES_AHEAD = 3,
-	/*
-	 * Measured: code of the libraries that is read into memory when it first runs, kernels that
-	 * oneDNN writes, the measurement of the peak, rounding to large pages.
-	 */
-	LIBRARIES = 13 << 20
-};
-
-size_t kc_run_planned_bytes(const struct kc_run *r)
-{
-	struct kc_plan_stats s;
-
-	if (r->device.memory)
-		return step_bytes(r);
-	kc_training_stats(&r->training, &s);
-	return r->bytes_at_open + LIBRARIES + s.arena + s.slots + s.packed +
-	       r->device.scratch_bytes + params_bytes(&r->training) +
-	       BATCHES_AHEAD * batch_bytes(&r->training);
-}
-
 /* ---- data ---- */
 
 static void report_damage(void *own, const char *message)
@@ -418,7 +272,7 @@ static struct kc_loader_opts loader_opts(struct kc_run *r)
 		.rank = r->ranks->rank,
 		.ranks = r->ranks->size,
 		.workers = (int)d->workers,
-		.depth = BATCHES_AHEAD + (r->device.memory != NULL),    /* one is fed ahead */
+		.depth = KC_BATCHES_AHEAD + (r->device.memory != NULL),    /* one is fed ahead */
 		.flow = flow_source(t),
 		.dis = KC_DIS_MEDIUM,
 		.pairs = t->pairs,

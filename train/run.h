@@ -59,6 +59,20 @@ int kc_run_step(struct kc_run *, double *seconds, double *waited);
 /* Trains to the end.  Returns 0, KC_ESTOP when a signal asked for it, or an error. */
 int kc_run_train(struct kc_run *);
 
+/* ---- memory (train/fit.c) ---- */
+
+/* Chooses what is trained on what; kc_run_fit does so, too. */
+int kc_run_prepare(struct kc_run *);
+/*
+ * Opens the training so that a step fits into what there is, or into memory_cap: on all ranks in
+ * the same way.  What is given up for it is told.  KC_ENOMEM when it cannot be made to fit.
+ */
+int kc_run_fit(struct kc_run *);
+
+enum { KC_BATCHES_AHEAD = 3 };
+
+/* What a step needs on the device, data aside, and on the processor libraries. */
+size_t kc_run_step_bytes(const struct kc_run *);
 /*
  * On a device with memory of its own what is needed there; else what the process needs at its
  * peak: what it had when the plan was built and what a run adds.

@@ -3,10 +3,6 @@
 #include <cublas_v2.h>
 #include <stdlib.h>
 
-/* What the library recommends for the largest devices; its own would be allocated while a
- * recording runs. */
-enum { WORKSPACE = 32 << 20 };
-
 struct kc_cublas {
 	cublasHandle_t handle;
 	void *workspace;
@@ -24,12 +20,12 @@ static int start(struct kc_cublas *b, cudaStream_t stream)
 {
 	KC_TRY(check(cublasCreate(&b->handle), "opening"));
 	KC_TRY(check(cublasSetStream(b->handle, stream), "opening"));
-	if (cudaMalloc(&b->workspace, WORKSPACE) != cudaSuccess) {
+	if (cudaMalloc(&b->workspace, KC_CUBLAS_WORKSPACE) != cudaSuccess) {
 		cudaGetLastError();
 		return KC_FAIL(KC_ENOMEM, "cublas: no memory on the device for a workspace");
 	}
 	/* Behind the stream: setting one takes the workspace back. */
-	return check(cublasSetWorkspace(b->handle, b->workspace, WORKSPACE), "workspace");
+	return check(cublasSetWorkspace(b->handle, b->workspace, KC_CUBLAS_WORKSPACE), "workspace");
 }
 
 int kc_cublas_open(struct kc_cublas **out, void *stream)

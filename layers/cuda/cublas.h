@@ -6,6 +6,10 @@
 
 struct kc_cublas;
 
+/* Bytes of the device that it works in: what the library recommends for the largest devices; its
+ * own would be allocated while a recording runs. */
+enum { KC_CUBLAS_WORKSPACE = 32 << 20 };
+
 /* On the calling thread's device; products run on that stream (a cudaStream_t). */
 int kc_cublas_open(struct kc_cublas **, void *stream);
 void kc_cublas_close(struct kc_cublas *);

@@ -1,4 +1,5 @@
 /* A device of the CUDA runtime: its memory, the order of work on it, recording. */
+#include "layers/cuda/cublas.h"
 #include "layers/cuda/cuda.h"
 
 #include "layers/devices.h"
@@ -323,7 +324,8 @@ int kc_cuda_open(struct kc_device *d, int index, const struct kc_device_choice *
 	*d = (struct kc_device){.name = c->name, .memory = &memory, .own = c,
 				.close = close_device, .record = !choice->no_record,
 				.strided = true, .sums = true, .roomy = true,
-				.kernels = kc_cuda_rows()};
+				.kernels = kc_cuda_rows(),
+				.library_bytes = KC_CUBLAS_WORKSPACE};
 	rc = open_streams(c);
 	snprintf(c->about, sizeof c->about, "%s, compute capability %d.%d", c->properties.name,
 		 c->properties.major, c->properties.minor);
