@@ -20,14 +20,29 @@ static void write_text(const char *path, const char *text)
 static void test_iter(void)
 {
 	const char *path = kc_test_path("metrics.jsonl");
+	struct kc_config c;
 
-	KC_CHECK(kc_best_iter(path) == -1);
+	KC_CHECK_OK(kc_config_init(&c));
+	KC_CHECK_OK(kc_config_set(&c, "best.psnr=1"));
+	KC_CHECK(kc_best_iter(&c, path) == -1);
 	write_text(path, "{\"iter\": 1, \"l_pix\": 9}\n");
-	KC_CHECK(kc_best_iter(path) == -1);
-	write_text(path, "{\"iter\": 2, \"val_score\": -3.5}\n{\"iter\": 4, \"val_score\": -1}\n"
-			 "{\"iter\": 5, \"val_psnr\": 90}\n{\"iter\": 6, \"val_score\": -1}\n"
-			 "{\"iter\": 8, \"val_score\": -2}\n{\"iter\": 9, \"val_sco");
-	KC_CHECK(kc_best_iter(path) == 4);
+	KC_CHECK(kc_best_iter(&c, path) == -1);
+	write_text(path, "{\"iter\": 2, \"val_psnr\": 20, \"val_warp\": 3, \"val_score\": -3}\n"
+			 "{\"iter\": 4, \"val_psnr\": 30, \"val_warp\": 5, \"val_score\": -9}\n"
+			 "{\"iter\": 5, \"val_psnr\": null, \"val_score\": 90}\n"
+			 "{\"iter\": 6, \"val_psnr\": 30, \"val_warp\": 1}\n"
+			 "{\"iter\": 8, \"val_psnr\": 25, \"val_warp\": 5}\n"
+			 "{\"iter\": 9, \"val_ps");
+	KC_CHECK(kc_best_iter(&c, path) == 4);
+	/* Other weights, another best one, whatever was written as score. */
+	KC_CHECK_OK(kc_config_set(&c, "best.warp=-1"));
+	KC_CHECK(kc_best_iter(&c, path) == 6);
+	KC_CHECK_OK(kc_config_set(&c, "best.psnr=-1"));
+	KC_CHECK(kc_best_iter(&c, path) == 2);
+	KC_CHECK_OK(kc_config_set(&c, "best.psnr=0"));
+	KC_CHECK_OK(kc_config_set(&c, "best.warp=0"));
+	KC_CHECK(kc_best_iter(&c, path) == -1);
+	kc_config_release(&c);
 }
 
 static void test_score(void)
@@ -94,13 +109,17 @@ static void test_kept(void)
 			     "datasets.val.max_frames=3", "logger.save_checkpoint_freq=0",
 			     "logger.keep=1", "best.psnr=1", "train.lr_G=0.01",
 			     "train.pixel_weight=1", NULL};
+	struct kc_config c = {0};
 	const char *said;
 	int64_t best;
 
 	kc_test_clips();
 	KC_CHECK_OK(kc_test_train(set, &said));
 	KC_CHECK(strstr(said, "colourfulness") && strstr(said, "the best so far"));
-	best = kc_best_iter(metrics);
+	if (!KC_CHECK_OK(kc_test_config(&c, set)))
+		return;
+	best = kc_best_iter(&c, metrics);
+	kc_config_release(&c);
 	KC_CHECK(best >= 1);
 	for (int i = 1; i <= 4; i++)
 		KC_CHECK(kc_test_has_state(i) == (i == best || i == 4));

@@ -27,28 +27,43 @@ bool kc_best_score(const struct kc_config *c, const double values[KC_MEASURED], 
 	return any;
 }
 
-/* The score of a line of metrics, and its iteration; NAN when it has none. */
-static double score_of(const char *line, size_t n, int64_t *iter)
+static double number(const struct kc_json *line, const char *name)
 {
-	const struct kc_json *score, *at;
-	struct kc_json *root;
-	double value = NAN;
+	const struct kc_json *x = kc_json_get(line, name);
 
-	if (!memmem(line, n, KC_BEST_NAME, strlen(KC_BEST_NAME)) ||
-	    kc_json_parse(line, n, &root) < 0)
-		return NAN;
-	score = kc_json_get(root, KC_BEST_NAME);
-	at = kc_json_get(root, "iter");
-	if (score && score->kind == KC_JSON_NUMBER && at && at->kind == KC_JSON_NUMBER &&
-	    at->is_int) {
-		value = score->number;
-		*iter = at->integer;
-	}
-	kc_json_free(root);
-	return value;
+	return x && x->kind == KC_JSON_NUMBER ? x->number : (double)NAN;
 }
 
-int64_t kc_best_iter(const char *metrics_path)
+/* By the weights of now, whatever they were when the line was written. */
+static double score_of(const struct kc_config *c, const struct kc_json *line)
+{
+	double values[KC_MEASURED], score;
+
+	for (int i = 0; i < KC_MEASURED; i++)
+		values[i] = number(line, kc_measured_names[i]);
+	return kc_best_score(c, values, &score) ? score : (double)NAN;
+}
+
+/* The score of a line of metrics, and its iteration; NAN when it has none. */
+static double read_score(const struct kc_config *c, const char *text, size_t n, int64_t *iter)
+{
+	const char *validated = kc_measured_names[KC_MEASURED_PSNR];
+	const struct kc_json *at;
+	struct kc_json *line;
+	double score = NAN;
+
+	if (!memmem(text, n, validated, strlen(validated)) || kc_json_parse(text, n, &line) < 0)
+		return NAN;
+	at = kc_json_get(line, "iter");
+	if (at && at->kind == KC_JSON_NUMBER && at->is_int) {
+		*iter = at->integer;
+		score = score_of(c, line);
+	}
+	kc_json_free(line);
+	return score;
+}
+
+int64_t kc_best_iter(const struct kc_config *c, const char *metrics_path)
 {
 	int64_t best = -1, iter = -1;
 	double highest = NAN;
@@ -62,7 +77,7 @@ int64_t kc_best_iter(const char *metrics_path)
 	while (p < end) {
 		const char *newline = memchr(p, '\n', (size_t)(end - p));
 		size_t n = newline ? (size_t)(newline - p) + 1 : (size_t)(end - p);
-		double score = score_of(p, n, &iter);
+		double score = read_score(c, p, n, &iter);
 
 		if (isfinite(score) && !(score <= highest)) {
 			highest = score;

@@ -15,7 +15,10 @@
 /* False when no weight is set; a number that is not finite and counts makes the score NAN. */
 bool kc_best_score(const struct kc_config *, const double values[KC_MEASURED], double *score);
 
-/* The iteration with the highest score in a metrics file, the first of equals; -1: none. */
-int64_t kc_best_iter(const char *metrics_path);
+/*
+ * The iteration with the highest score in a metrics file, the first of equals; -1: none.  Scores
+ * are those of its numbers by the weights of now: a run may be resumed with others.
+ */
+int64_t kc_best_iter(const struct kc_config *, const char *metrics_path);
 
 #endif

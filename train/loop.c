@@ -184,7 +184,7 @@ static int begin(struct kc_run *r)
 static int64_t best_so_far(const struct kc_run *r)
 {
 	char *path = kc_format("%s/metrics.jsonl", r->experiment.dir);
-	int64_t best = path ? kc_best_iter(path) : -1;
+	int64_t best = path ? kc_best_iter(r->config, path) : -1;
 
 	free(path);
 	return KC_MAX(best, INT64_C(0));
