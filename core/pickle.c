@@ -5,25 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What exists only while reading. */
-struct reader {
-	struct kc_pickle *p;
-	const struct kc_pickle_hooks *hooks;
-	const unsigned char *at, *end;
-	struct kc_pickle_value **stack;
-	size_t n, room;
-	size_t *marks;          /* heights of the stack; values below the last are out of reach */
-	size_t n_marks, marks_room;
-	struct kc_pickle_value **memo;
-	size_t n_memo, memo_room, puts;
-	bool stop;
-};
-
 static const struct kc_pickle_hooks no_hooks;
 
 /* ---- stack ---- */
 
-static int push(struct reader *r, struct kc_pickle_value *v)
+int kc_pickle_push(struct kc_pickle_reader *r, struct kc_pickle_value *v)
 {
 	if (!v)
 		return KC_ENOMEM;
@@ -32,13 +18,12 @@ static int push(struct reader *r, struct kc_pickle_value *v)
 	return 0;
 }
 
-static size_t floor_of(const struct reader *r)
+static size_t floor_of(const struct kc_pickle_reader *r)
 {
 	return r->n_marks ? r->marks[r->n_marks - 1] : 0;
 }
 
-/* The value `below` places under the top, which must be above the last mark. */
-static int peek(struct reader *r, size_t below, struct kc_pickle_value **v)
+int kc_pickle_peek(struct kc_pickle_reader *r, size_t below, struct kc_pickle_value **v)
 {
 	if (r->n - floor_of(r) <= below)
 		return KC_FAIL(KC_EFORMAT, "an operand is missing on the stack");
@@ -46,14 +31,14 @@ static int peek(struct reader *r, size_t below, struct kc_pickle_value **v)
 	return 0;
 }
 
-static int pop(struct reader *r, struct kc_pickle_value **v)
+int kc_pickle_pop(struct kc_pickle_reader *r, struct kc_pickle_value **v)
 {
-	KC_TRY(peek(r, 0, v));
+	KC_TRY(kc_pickle_peek(r, 0, v));
 	r->n--;
 	return 0;
 }
 
-static int push_mark(struct reader *r)
+static int push_mark(struct kc_pickle_reader *r)
 {
 	KC_TRY(kc_make_room(&r->marks, r->n_marks, &r->marks_room, sizeof *r->marks));
 	r->marks[r->n_marks++] = r->n;
@@ -61,7 +46,7 @@ static int push_mark(struct reader *r)
 }
 
 /* Removes the last mark; the values above it start at *first. */
-static int pop_mark(struct reader *r, size_t *first)
+static int pop_mark(struct kc_pickle_reader *r, size_t *first)
 {
 	if (!r->n_marks)
 		return KC_FAIL(KC_EFORMAT, "a mark is missing on the stack");
@@ -71,7 +56,7 @@ static int pop_mark(struct reader *r, size_t *first)
 
 /* ---- bytes ---- */
 
-static int take(struct reader *r, uint64_t n, const unsigned char **bytes)
+static int take(struct kc_pickle_reader *r, uint64_t n, const unsigned char **bytes)
 {
 	if (n > (uint64_t)(r->end - r->at))
 		return KC_FAIL(KC_EFORMAT, "%llu bytes expected, %zu left", (unsigned long long)n,
@@ -82,7 +67,7 @@ static int take(struct reader *r, uint64_t n, const unsigned char **bytes)
 }
 
 /* A little-endian unsigned integer of 1 to 8 bytes. */
-static int take_uint(struct reader *r, size_t n, uint64_t *value)
+static int take_uint(struct kc_pickle_reader *r, size_t n, uint64_t *value)
 {
 	const unsigned char *b;
 
@@ -93,8 +78,7 @@ static int take_uint(struct reader *r, size_t n, uint64_t *value)
 	return 0;
 }
 
-/* The bytes up to the next line feed, which is skipped. */
-static int take_line(struct reader *r, const char **line, size_t *n)
+int kc_pickle_read_line(struct kc_pickle_reader *r, const char **line, size_t *n)
 {
 	const unsigned char *end = memchr(r->at, '\n', (size_t)(r->end - r->at));
 
@@ -107,12 +91,12 @@ static int take_line(struct reader *r, const char **line, size_t *n)
 }
 
 /* A short line as a string: numbers. */
-static int take_number(struct reader *r, char *text, size_t room)
+static int take_number(struct kc_pickle_reader *r, char *text, size_t room)
 {
 	const char *line;
 	size_t n;
 
-	KC_TRY(take_line(r, &line, &n));
+	KC_TRY(kc_pickle_read_line(r, &line, &n));
 	if (n >= room || !n || isspace((unsigned char)*line) || memchr(line, 0, n))
 		return KC_FAIL(KC_EFORMAT, "a number of %zu characters", n);
 	memcpy(text, line, n);
@@ -120,7 +104,7 @@ static int take_number(struct reader *r, char *text, size_t room)
 	return 0;
 }
 
-static int line_to_int(struct reader *r, bool is_long, int64_t *value)
+static int line_to_int(struct kc_pickle_reader *r, bool is_long, int64_t *value)
 {
 	char text[32], *end;
 
@@ -134,7 +118,8 @@ static int line_to_int(struct reader *r, bool is_long, int64_t *value)
 	return 0;
 }
 
-static int push_text(struct reader *r, enum kc_pickle_type type, const void *bytes, size_t n)
+int kc_pickle_push_text(struct kc_pickle_reader *r, enum kc_pickle_type type, const void *bytes,
+			size_t n)
 {
 	struct kc_pickle_value *v = kc_pickle_new(r->p, type);
 	char *copy = v ? kc_pickle_take(r->p, n + 1) : NULL;
@@ -145,21 +130,21 @@ static int push_text(struct reader *r, enum kc_pickle_type type, const void *byt
 	copy[n] = 0;
 	v->text = copy;
 	v->n = n;
-	return push(r, v);
+	return kc_pickle_push(r, v);
 }
 
 /* Text or bytes whose length stands before them in `width` bytes. */
-static int read_counted(struct reader *r, enum kc_pickle_type type, size_t width)
+static int read_counted(struct kc_pickle_reader *r, enum kc_pickle_type type, size_t width)
 {
 	const unsigned char *b;
 	uint64_t n;
 
 	KC_TRY(take_uint(r, width, &n));
 	KC_TRY(take(r, n, &b));
-	return push_text(r, type, b, (size_t)n);
+	return kc_pickle_push_text(r, type, b, (size_t)n);
 }
 
-static int read_line_text(struct reader *r,
+static int read_line_text(struct kc_pickle_reader *r,
 			  int (*decode)(const char *, size_t, char *, size_t *))
 {
 	const char *line;
@@ -167,38 +152,38 @@ static int read_line_text(struct reader *r,
 	size_t n, text_n;
 	int rc;
 
-	KC_TRY(take_line(r, &line, &n));
+	KC_TRY(kc_pickle_read_line(r, &line, &n));
 	text = kc_alloc(2 * n + 1);
 	if (!text)
 		return KC_ENOMEM;
 	rc = decode(line, n, text, &text_n);
 	if (rc >= 0)
-		rc = push_text(r, KC_PICKLE_TEXT, text, text_n);
+		rc = kc_pickle_push_text(r, KC_PICKLE_TEXT, text, text_n);
 	free(text);
 	return rc;
 }
 
 /* ---- scalars ---- */
 
-static int push_int(struct reader *r, enum kc_pickle_type type, int64_t i)
+static int push_int(struct kc_pickle_reader *r, enum kc_pickle_type type, int64_t i)
 {
 	struct kc_pickle_value *v = kc_pickle_new(r->p, type);
 
 	if (v)
 		v->i = i;
-	return push(r, v);
+	return kc_pickle_push(r, v);
 }
 
-static int push_real(struct reader *r, double x)
+static int push_real(struct kc_pickle_reader *r, double x)
 {
 	struct kc_pickle_value *v = kc_pickle_new(r->p, KC_PICKLE_REAL);
 
 	if (v)
 		v->real = x;
-	return push(r, v);
+	return kc_pickle_push(r, v);
 }
 
-static int read_uint(struct reader *r, size_t width)
+static int read_uint(struct kc_pickle_reader *r, size_t width)
 {
 	uint64_t x;
 
@@ -207,7 +192,7 @@ static int read_uint(struct reader *r, size_t width)
 }
 
 /* LONG1, LONG4: two's complement of any length. */
-static int read_long(struct reader *r, size_t width)
+static int read_long(struct kc_pickle_reader *r, size_t width)
 {
 	const unsigned char *b;
 	uint64_t n, x = 0;
@@ -215,7 +200,7 @@ static int read_long(struct reader *r, size_t width)
 	KC_TRY(take_uint(r, width, &n));
 	KC_TRY(take(r, n, &b));
 	if (n > 8)
-		return push_text(r, KC_PICKLE_LONG, b, (size_t)n);
+		return kc_pickle_push_text(r, KC_PICKLE_LONG, b, (size_t)n);
 	for (size_t i = 0; i < n; i++)
 		x |= (uint64_t)b[i] << 8 * i;
 	if (n && n < 8 && b[n - 1] & 0x80)
@@ -224,7 +209,7 @@ static int read_long(struct reader *r, size_t width)
 }
 
 /* INT: also protocol 0's way to write bools, as 00 and 01. */
-static int read_int_line(struct reader *r, bool is_long)
+static int read_int_line(struct kc_pickle_reader *r, bool is_long)
 {
 	bool is_bool = !is_long && r->end - r->at > 2 && r->at[0] == '0' &&
 		       (r->at[1] == '0' || r->at[1] == '1') && r->at[2] == '\n';
@@ -234,7 +219,7 @@ static int read_int_line(struct reader *r, bool is_long)
 	return push_int(r, is_bool ? KC_PICKLE_BOOL : KC_PICKLE_INT, i);
 }
 
-static int read_real_line(struct reader *r)
+static int read_real_line(struct kc_pickle_reader *r)
 {
 	char text[64], *end;
 	double x;
@@ -246,7 +231,7 @@ static int read_real_line(struct reader *r)
 	return push_real(r, x);
 }
 
-static int read_real(struct reader *r)
+static int read_real(struct kc_pickle_reader *r)
 {
 	const unsigned char *b;
 	uint64_t bits = 0;
@@ -269,7 +254,7 @@ static int check_key(const struct kc_pickle_value *key)
 }
 
 /* Moves the values from `first` up into v. */
-static int fill(struct reader *r, struct kc_pickle_value *v, size_t first)
+static int fill(struct kc_pickle_reader *r, struct kc_pickle_value *v, size_t first)
 {
 	bool dict = v->type == KC_PICKLE_DICT;
 
@@ -285,20 +270,20 @@ static int fill(struct reader *r, struct kc_pickle_value *v, size_t first)
 }
 
 /* Makes a container of the top n values. */
-static int gather(struct reader *r, enum kc_pickle_type type, size_t n)
+static int gather(struct kc_pickle_reader *r, enum kc_pickle_type type, size_t n)
 {
 	struct kc_pickle_value *v, *lowest;
 
 	if (n)
-		KC_TRY(peek(r, n - 1, &lowest));
+		KC_TRY(kc_pickle_peek(r, n - 1, &lowest));
 	v = kc_pickle_new(r->p, type);
 	if (!v)
 		return KC_ENOMEM;
 	KC_TRY(fill(r, v, r->n - n));
-	return push(r, v);
+	return kc_pickle_push(r, v);
 }
 
-static int gather_marked(struct reader *r, enum kc_pickle_type type)
+static int gather_marked(struct kc_pickle_reader *r, enum kc_pickle_type type)
 {
 	size_t first;
 
@@ -307,18 +292,18 @@ static int gather_marked(struct reader *r, enum kc_pickle_type type)
 }
 
 /* APPENDS, SETITEMS and their kin: the values from `first` go into the container below them. */
-static int extend(struct reader *r, enum kc_pickle_type type, size_t first)
+static int extend(struct kc_pickle_reader *r, enum kc_pickle_type type, size_t first)
 {
 	struct kc_pickle_value *v;
 
-	KC_TRY(peek(r, r->n - first, &v));
+	KC_TRY(kc_pickle_peek(r, r->n - first, &v));
 	if (v->type != type && v->type != KC_PICKLE_OBJECT)
 		return KC_FAIL(KC_EFORMAT, "%s expected, found %s", kc_pickle_type_name(type),
 			       kc_pickle_type_name(v->type));
 	return fill(r, v, first);
 }
 
-static int extend_marked(struct reader *r, enum kc_pickle_type type)
+static int extend_marked(struct kc_pickle_reader *r, enum kc_pickle_type type)
 {
 	size_t first;
 
@@ -326,22 +311,22 @@ static int extend_marked(struct reader *r, enum kc_pickle_type type)
 	return extend(r, type, first);
 }
 
-static int extend_by(struct reader *r, enum kc_pickle_type type, size_t n)
+static int extend_by(struct kc_pickle_reader *r, enum kc_pickle_type type, size_t n)
 {
 	struct kc_pickle_value *v;
 
-	KC_TRY(peek(r, n, &v));
+	KC_TRY(kc_pickle_peek(r, n, &v));
 	return extend(r, type, r->n - n);
 }
 
 /* ---- memo ---- */
 
 /* Picklers number the memo without gaps: an index far off costs memory for nothing. */
-static int memo_put(struct reader *r, uint64_t index)
+static int memo_put(struct kc_pickle_reader *r, uint64_t index)
 {
 	struct kc_pickle_value *v;
 
-	KC_TRY(peek(r, 0, &v));
+	KC_TRY(kc_pickle_peek(r, 0, &v));
 	if (index > 2 * r->puts + 256)
 		return KC_FAIL(KC_EFORMAT, "memo entry %llu after %zu entries",
 			       (unsigned long long)index, r->puts);
@@ -354,16 +339,16 @@ static int memo_put(struct reader *r, uint64_t index)
 	return 0;
 }
 
-static int memo_get(struct reader *r, uint64_t index)
+static int memo_get(struct kc_pickle_reader *r, uint64_t index)
 {
 	if (index >= r->n_memo || !r->memo[index])
 		return KC_FAIL(KC_EFORMAT, "memo entry %llu was never stored",
 			       (unsigned long long)index);
-	return push(r, r->memo[index]);
+	return kc_pickle_push(r, r->memo[index]);
 }
 
-static int memo_numbered(struct reader *r, size_t width,
-			 int (*act)(struct reader *, uint64_t))
+static int memo_numbered(struct kc_pickle_reader *r, size_t width,
+			 int (*act)(struct kc_pickle_reader *, uint64_t))
 {
 	uint64_t index;
 
@@ -371,7 +356,8 @@ static int memo_numbered(struct reader *r, size_t width,
 	return act(r, index);
 }
 
-static int memo_line(struct reader *r, int (*act)(struct reader *, uint64_t))
+static int memo_line(struct kc_pickle_reader *r,
+		     int (*act)(struct kc_pickle_reader *, uint64_t))
 {
 	int64_t index;
 
@@ -381,128 +367,9 @@ static int memo_line(struct reader *r, int (*act)(struct reader *, uint64_t))
 	return act(r, (uint64_t)index);
 }
 
-/* ---- names and calls: the hooks' business ---- */
-
-/* A name from the file as it may appear in a message. */
-static void printable(const char *s, size_t n, char out[static 64])
-{
-	size_t i;
-
-	for (i = 0; i < n && i < 63; i++)
-		out[i] = (unsigned char)s[i] < 32 || (unsigned char)s[i] > 126 ? '?' : s[i];
-	out[i] = 0;
-}
-
-static int push_global(struct reader *r, const char *module, size_t n, const char *name, size_t m)
-{
-	char shown_module[64], shown_name[64], *full;
-	struct kc_pickle_value *v;
-	int code, rc;
-
-	printable(module, n, shown_module);
-	printable(name, m, shown_name);
-	if (!r->hooks->global || n > 62 || m > 62)
-		return KC_FAIL(KC_EFORMAT, "refuses to call %s.%s", shown_module, shown_name);
-	rc = r->hooks->global(r->hooks->user, shown_module, shown_name, &code);
-	if (rc < 0)
-		return rc;
-	full = kc_format("%s.%s", shown_module, shown_name);
-	if (!full)
-		return KC_ENOMEM;
-	rc = push_text(r, KC_PICKLE_GLOBAL, full, strlen(full));
-	free(full);
-	if (rc >= 0) {
-		KC_TRY(peek(r, 0, &v));
-		v->code = code;
-	}
-	return rc;
-}
-
-static int read_global(struct reader *r)
-{
-	const char *module, *name;
-	size_t n, m;
-
-	KC_TRY(take_line(r, &module, &n));
-	KC_TRY(take_line(r, &name, &m));
-	return push_global(r, module, n, name, m);
-}
-
-static int read_stack_global(struct reader *r)
-{
-	struct kc_pickle_value *module, *name;
-
-	KC_TRY(pop(r, &name));
-	KC_TRY(pop(r, &module));
-	if (module->type != KC_PICKLE_TEXT || name->type != KC_PICKLE_TEXT)
-		return KC_FAIL(KC_EFORMAT, "the name of a global is not text");
-	return push_global(r, module->text, module->n, name->text, name->n);
-}
-
-/* INST names what it calls in the file, whatever lies on the stack. */
-static int refuse_inst(struct reader *r)
-{
-	const char *module, *name;
-	char shown_module[64], shown_name[64];
-	size_t n, m;
-
-	KC_TRY(take_line(r, &module, &n));
-	KC_TRY(take_line(r, &name, &m));
-	printable(module, n, shown_module);
-	printable(name, m, shown_name);
-	return KC_FAIL(KC_EFORMAT, "refuses to call %s.%s", shown_module, shown_name);
-}
-
-static int read_reduce(struct reader *r)
-{
-	struct kc_pickle_value *callee, *args, *out = NULL;
-
-	KC_TRY(pop(r, &args));
-	KC_TRY(pop(r, &callee));
-	if (callee->type != KC_PICKLE_GLOBAL)
-		return KC_FAIL(KC_EFORMAT, "refuses to call %s",
-			       kc_pickle_type_name(callee->type));
-	if (args->type != KC_PICKLE_TUPLE)
-		return KC_FAIL(KC_EFORMAT, "a tuple of arguments expected");
-	if (!r->hooks->reduce)
-		return KC_FAIL(KC_EFORMAT, "refuses to call %s", callee->text);
-	KC_TRY(r->hooks->reduce(r->hooks->user, r->p, callee, args, &out));
-	return push(r, out);
-}
-
-static int read_build(struct reader *r)
-{
-	struct kc_pickle_value *object, *state, *out = NULL;
-
-	KC_TRY(pop(r, &state));
-	KC_TRY(pop(r, &object));
-	if (!r->hooks->build)
-		return KC_FAIL(KC_EFORMAT, "refuses to set the state of %s",
-			       kc_pickle_type_name(object->type));
-	KC_TRY(r->hooks->build(r->hooks->user, r->p, object, state, &out));
-	return push(r, out);
-}
-
-static int read_persistent(struct reader *r, bool in_line)
-{
-	struct kc_pickle_value *id, *out = NULL;
-	const char *line;
-	size_t n;
-
-	if (in_line) {
-		KC_TRY(take_line(r, &line, &n));
-		KC_TRY(push_text(r, KC_PICKLE_TEXT, line, n));
-	}
-	KC_TRY(pop(r, &id));
-	if (!r->hooks->persistent)
-		return KC_FAIL(KC_EFORMAT, "refuses a persistent id: this file has no storages");
-	KC_TRY(r->hooks->persistent(r->hooks->user, r->p, id, &out));
-	return push(r, out);
-}
-
 /* ---- opcodes ---- */
 
-static int read_protocol(struct reader *r)
+static int read_protocol(struct kc_pickle_reader *r)
 {
 	uint64_t version;
 
@@ -512,7 +379,7 @@ static int read_protocol(struct reader *r)
 	return 0;
 }
 
-static int read_frame(struct reader *r)
+static int read_frame(struct kc_pickle_reader *r)
 {
 	uint64_t n;
 
@@ -523,7 +390,7 @@ static int read_frame(struct reader *r)
 	return 0;
 }
 
-static int read_pop(struct reader *r)
+static int read_pop(struct kc_pickle_reader *r)
 {
 	struct kc_pickle_value *v;
 
@@ -531,41 +398,28 @@ static int read_pop(struct reader *r)
 		r->n_marks--;
 		return 0;
 	}
-	return pop(r, &v);
+	return kc_pickle_pop(r, &v);
 }
 
-static int read_dup(struct reader *r)
+static int read_dup(struct kc_pickle_reader *r)
 {
 	struct kc_pickle_value *v;
 
-	KC_TRY(peek(r, 0, &v));
-	return push(r, v);
+	KC_TRY(kc_pickle_peek(r, 0, &v));
+	return kc_pickle_push(r, v);
 }
 
-static int read_stop(struct reader *r)
+static int read_stop(struct kc_pickle_reader *r)
 {
-	KC_TRY(pop(r, &r->p->root));
+	KC_TRY(kc_pickle_pop(r, &r->p->root));
 	r->stop = true;
 	return 0;
 }
 
-static int read_op(struct reader *r, unsigned char op)
+static int read_atom(struct kc_pickle_reader *r, unsigned char op)
 {
-	size_t first;
-
 	switch (op) {
-	case 0x80: return read_protocol(r);
-	case 0x95: return read_frame(r);
-	case '.': return read_stop(r);
-	case '(': return push_mark(r);
-	case '0': return read_pop(r);
-	case '1':
-		KC_TRY(pop_mark(r, &first));
-		r->n = first;
-		return 0;
-	case '2': return read_dup(r);
-
-	case 'N': return push(r, kc_pickle_new(r->p, KC_PICKLE_NONE));
+	case 'N': return kc_pickle_push(r, kc_pickle_new(r->p, KC_PICKLE_NONE));
 	case 0x88: return push_int(r, KC_PICKLE_BOOL, 1);
 	case 0x89: return push_int(r, KC_PICKLE_BOOL, 0);
 	case 'I': return read_int_line(r, false);
@@ -588,7 +442,13 @@ static int read_op(struct reader *r, unsigned char op)
 	case 'C': return read_counted(r, KC_PICKLE_BYTES, 1);
 	case 'B': return read_counted(r, KC_PICKLE_BYTES, 4);
 	case 0x8e: return read_counted(r, KC_PICKLE_BYTES, 8);
+	}
+	return kc_pickle_read_call(r, op);
+}
 
+static int read_container(struct kc_pickle_reader *r, unsigned char op)
+{
+	switch (op) {
 	case ']': return gather(r, KC_PICKLE_LIST, 0);
 	case ')': return gather(r, KC_PICKLE_TUPLE, 0);
 	case '}': return gather(r, KC_PICKLE_DICT, 0);
@@ -602,6 +462,26 @@ static int read_op(struct reader *r, unsigned char op)
 	case 's': return extend_by(r, KC_PICKLE_DICT, 2);
 	case 'e': return extend_marked(r, KC_PICKLE_LIST);
 	case 'u': return extend_marked(r, KC_PICKLE_DICT);
+	}
+	return read_atom(r, op);
+}
+
+/* Each of these hands on what is not of its kind. */
+static int read_op(struct kc_pickle_reader *r, unsigned char op)
+{
+	size_t first;
+
+	switch (op) {
+	case 0x80: return read_protocol(r);
+	case 0x95: return read_frame(r);
+	case '.': return read_stop(r);
+	case '(': return push_mark(r);
+	case '0': return read_pop(r);
+	case '1':
+		KC_TRY(pop_mark(r, &first));
+		r->n = first;
+		return 0;
+	case '2': return read_dup(r);
 
 	case 'p': return memo_line(r, memo_put);
 	case 'q': return memo_numbered(r, 1, memo_put);
@@ -610,27 +490,11 @@ static int read_op(struct reader *r, unsigned char op)
 	case 'g': return memo_line(r, memo_get);
 	case 'h': return memo_numbered(r, 1, memo_get);
 	case 'j': return memo_numbered(r, 4, memo_get);
-
-	case 'c': return read_global(r);
-	case 0x93: return read_stack_global(r);
-	case 'R': case 0x81: return read_reduce(r);
-	case 'b': return read_build(r);
-	case 'P': return read_persistent(r, true);
-	case 'Q': return read_persistent(r, false);
-
-	case 'i': return refuse_inst(r);
-	case 'o': return KC_FAIL(KC_EFORMAT, "refuses to make an object");
-	case 0x92: return KC_FAIL(KC_EFORMAT, "refuses to call with keyword arguments");
-	case 0x82: case 0x83: case 0x84:
-		return KC_FAIL(KC_EFORMAT, "refuses a code of the extension registry");
-	case 0x8f: case 0x90: case 0x91: return KC_FAIL(KC_EFORMAT, "refuses a set");
-	case 0x96: return KC_FAIL(KC_EFORMAT, "refuses a bytearray");
-	case 0x97: case 0x98: return KC_FAIL(KC_EFORMAT, "refuses an out-of-band buffer");
 	}
-	return KC_FAIL(KC_EFORMAT, "byte 0x%02x is no opcode of a pickle", op);
+	return read_container(r, op);
 }
 
-static int read_all(struct reader *r, const unsigned char *start)
+static int read_all(struct kc_pickle_reader *r, const unsigned char *start)
 {
 	while (!r->stop) {
 		size_t at = (size_t)(r->at - start);
@@ -649,7 +513,7 @@ static int read_all(struct reader *r, const unsigned char *start)
 int kc_pickle_read(const void *bytes, size_t size, const struct kc_pickle_hooks *hooks,
 		   struct kc_pickle **out)
 {
-	struct reader r = {.hooks = hooks ? hooks : &no_hooks};
+	struct kc_pickle_reader r = {.hooks = hooks ? hooks : &no_hooks};
 	int rc;
 
 	r.p = *out = kc_calloc(1, sizeof *r.p);
