@@ -131,8 +131,8 @@ $(BUILD)/libkc.a: $(OBJECTS)
 
 $(BIN)/onnx_case: $(BUILD)/tests/onnx_case.o $(BUILD)/libkc.a
 $(BIN)/golden: $(BUILD)/tests/golden.o $(CHECKERS) $(BUILD)/libkc.a
-$(BIN)/gpu_check: $(patsubst %,$(BUILD)/tests/%.o,gpu_check gpu_bench gpu_ranks op_cases op_check op_trial \
-		  step_run golden_run) $(BUILD)/libkc.a
+$(BIN)/gpu_check: $(patsubst %,$(BUILD)/tests/%.o,gpu_check gpu_bench gpu_ranks op_cases op_check \
+		  op_pointwise op_trial step_run golden_run) $(BUILD)/libkc.a
 $(BIN)/train: $(BUILD)/train/train.o $(BUILD)/libkc.a
 $(BIN)/pack: $(BUILD)/train/pack.o $(BUILD)/libkc.a
 $(BIN)/colorize: $(BUILD)/eval/colorize.o $(BUILD)/libkc.a

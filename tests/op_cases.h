@@ -45,7 +45,7 @@ struct op_row {
 	double noise;                   /* float32 may be off that many times more; 0 means 1 */
 };
 
-/* Ended by a row without op; pointwise operators are the second table. */
+/* Ended by a row without op; pointwise operators are the second table (tests/op_pointwise.c). */
 extern const struct op_row op_rows[], op_pointwise_rows[];
 
 /* ---- for builders: inputs with random values ---- */
