@@ -1,25 +1,14 @@
-#include "core/option.h"
+#include "core/option_private.h"
 
 #include "core/hash.h"
 #include "core/json.h"
 
-#include <errno.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-enum { KEY_LENGTH = 128, NUMBER_LENGTH = 64 };
-
-/* One member's value on its way between text and struct. */
-union value {
-	bool truth;
-	int64_t integer;
-	double real;
-	char *text;
-	struct kc_ints ints;
-	struct kc_reals reals;
-};
+enum { KEY_LENGTH = 128 };
 
 static const size_t sizes[] = {
 	[KC_OPT_BOOL] = sizeof(bool),
@@ -31,7 +20,7 @@ static const size_t sizes[] = {
 	[KC_OPT_REALS] = sizeof(struct kc_reals),
 };
 
-static void free_value(enum kc_opt_type type, union value *v)
+static void free_value(enum kc_opt_type type, union kc_opt_value *v)
 {
 	switch (type) {
 	case KC_OPT_TEXT: free(v->text); break;
@@ -46,9 +35,9 @@ static void *member(const struct kc_opt *row, void *obj)
 	return (char *)obj + row->offset;
 }
 
-static union value stored(const struct kc_opt *row, const void *obj)
+static union kc_opt_value stored(const struct kc_opt *row, const void *obj)
 {
-	union value v;
+	union kc_opt_value v;
 
 	memset(&v, 0, sizeof v);
 	memcpy(&v, (const char *)obj + row->offset, sizes[row->type]);
@@ -62,14 +51,9 @@ static bool owns_member(const struct kc_opt *row)
 
 /* --- what is expected, in words --------------------------------------------------- */
 
-static bool has_bounds(const struct kc_opt *row)
-{
-	return (row->min != 0 || row->max != 0) && (isfinite(row->min) || isfinite(row->max));
-}
-
 static void put_bounds(const struct kc_opt *row, FILE *out)
 {
-	if (!has_bounds(row))
+	if (!kc_opt_has_bounds(row))
 		return;
 	if (isinf(row->max))
 		fprintf(out, " of at least %.15g", row->min);
@@ -133,210 +117,15 @@ static int fail_value(const struct kc_opt *row, const char *text, const char *wh
 	return KC_ECONFIG;
 }
 
-/* --- text to value: false when the text is not of that type ----------------------- */
-
-/* Copies text without surrounding space and a leading YAML tag of numbers. */
-static bool trim_number(const char *text, char out[NUMBER_LENGTH])
-{
-	static const char *const tags[] = {"!!float", "!!int"};
-	size_t n;
-
-	text += strspn(text, " \t");
-	for (size_t i = 0; i < KC_COUNT(tags); i++)
-		if (strncmp(text, tags[i], strlen(tags[i])) == 0)
-			text += strlen(tags[i]);
-	text += strspn(text, " \t");
-	n = strlen(text);
-	while (n && strchr(" \t", text[n - 1]))
-		n--;
-	if (n == 0 || n >= NUMBER_LENGTH)
-		return false;
-	memcpy(out, text, n);
-	out[n] = '\0';
-	return true;
-}
-
-static bool in_bounds(const struct kc_opt *row, double x)
-{
-	return !has_bounds(row) || (x >= row->min && x <= row->max);
-}
-
-static bool read_real(const struct kc_opt *row, const char *text, double *x)
-{
-	char number[NUMBER_LENGTH], *end;
-
-	/* strtod alone would take hexadecimal, inf and nan */
-	if (!trim_number(text, number) || number[strspn(number, "0123456789+-.eE")])
-		return false;
-	*x = strtod(number, &end);
-	return !*end && end != number && isfinite(*x) && in_bounds(row, *x);
-}
-
-static bool read_int(const struct kc_opt *row, const char *text, int64_t *i)
-{
-	char number[NUMBER_LENGTH], *end;
-	double x;
-
-	if (!trim_number(text, number))
-		return false;
-	errno = 0;
-	*i = strtoll(number, &end, 10);
-	if (!*end && errno == 0)
-		return in_bounds(row, (double)*i);
-	/* 2e3 and 2000.0 are integers too, as far as doubles are exact */
-	if (!read_real(row, text, &x) || fabs(x) > 0x1p53 || x != floor(x))
-		return false;
-	*i = (int64_t)x;
-	return true;
-}
-
-static bool read_bool(const char *text, bool *truth)
-{
-	static const char *const names[2][3] = {{"false", "no", "off"}, {"true", "yes", "on"}};
-
-	for (int t = 0; t < 2; t++)
-		for (int i = 0; i < 3; i++)
-			if (strcasecmp(text, names[t][i]) == 0) {
-				*truth = t;
-				return true;
-			}
-	return false;
-}
-
-static bool read_choice(const char *choices, const char *text, int64_t *index)
-{
-	size_t n = strlen(text);
-
-	*index = 0;
-	while (*choices) {
-		size_t length = strcspn(choices, "|=");
-
-		if (length == n && strncasecmp(choices, text, n) == 0)
-			return true;
-		choices += length;
-		*index += *choices == '|';
-		choices += *choices != '\0';
-	}
-	return false;
-}
-
-static const char *choice_name(const char *choices, int64_t index, size_t *n)
-{
-	while (index-- > 0)
-		choices += strcspn(choices, "|") + 1;
-	*n = strcspn(choices, "|=");
-	return choices;
-}
-
-static bool is_null(const char *text)
-{
-	return !*text || strcmp(text, "~") == 0 || strcmp(text, "null") == 0;
-}
-
-static bool is_clean_text(const char *text)
-{
-	for (const char *p = text; *p; p++)
-		if ((unsigned char)*p < 0x20 || *p == 0x7F)
-			return false;
-	return kc_utf8_valid(text, strlen(text));
-}
-
-/* Cuts the next item of a list off *p; false when it is empty or too long for a number. */
-static bool next_item(const char **p, char item[NUMBER_LENGTH])
-{
-	size_t n = strcspn(*p, ",]");
-	bool fits = n > 0 && n < NUMBER_LENGTH;
-
-	if (fits) {
-		memcpy(item, *p, n);
-		item[n] = '\0';
-	}
-	*p += n;
-	return fits;
-}
-
-static bool read_item(const struct kc_opt *row, const char *item, union value *v)
-{
-	if (row->type == KC_OPT_INTS)
-		return read_int(row, item, &v->ints.v[v->ints.n++]);
-	return read_real(row, item, &v->reals.v[v->reals.n++]);
-}
-
-/* Behind "[", if there was one. */
-static bool read_items(const struct kc_opt *row, const char *p, bool bracket, union value *v)
-{
-	char item[NUMBER_LENGTH];
-
-	for (;; p++) {
-		if (!next_item(&p, item) || !read_item(row, item, v))
-			return false;
-		if (*p != ',')
-			break;
-	}
-	if (bracket != (*p == ']'))
-		return false;
-	p += bracket;
-	return !p[strspn(p, " \t")];
-}
-
-static bool is_empty_list(const char *text)
-{
-	size_t close = *text == '[' ? 1 + strspn(text + 1, " \t") : 0;
-
-	return is_null(text) || (close && strcmp(text + close, "]") == 0);
-}
-
-static int read_list(const struct kc_opt *row, const char *text, union value *v)
-{
-	size_t room = 1;
-	void *items;
-
-	text += strspn(text, " \t");
-	if (is_empty_list(text))
-		return 0;
-	for (const char *p = text; *p; p++)
-		room += *p == ',';
-	items = kc_calloc(room, sizeof(int64_t));
-	if (!items)
-		return KC_ENOMEM;
-	if (row->type == KC_OPT_INTS)
-		v->ints.v = items;
-	else
-		v->reals.v = items;
-	return read_items(row, text + (*text == '['), *text == '[', v) ? 0 : KC_EFORMAT;
-}
-
-static int read_text(const char *text, char **out)
-{
-	if (!is_clean_text(text))
-		return KC_EFORMAT;
-	*out = is_null(text) ? NULL : kc_strdup(text);
-	return *out || is_null(text) ? 0 : KC_ENOMEM;
-}
-
-/* KC_EFORMAT: the text does not fit the row. */
-static int read_value(const struct kc_opt *row, const char *text, union value *v)
-{
-	bool fits = false;
-
-	switch (row->type) {
-	case KC_OPT_BOOL: fits = read_bool(text, &v->truth); break;
-	case KC_OPT_INT: fits = read_int(row, text, &v->integer); break;
-	case KC_OPT_REAL: fits = read_real(row, text, &v->real); break;
-	case KC_OPT_ENUM: fits = read_choice(row->choices, text, &v->integer); break;
-	case KC_OPT_TEXT: return read_text(text, &v->text);
-	case KC_OPT_INTS: case KC_OPT_REALS: return read_list(row, text, v);
-	}
-	return fits ? 0 : KC_EFORMAT;
-}
+/* --- members ------------------------------------------------------------------------- */
 
 int kc_opt_set(const struct kc_opt *row, void *obj, const char *text, const char *where)
 {
-	union value v, old;
+	union kc_opt_value v, old;
 	int rc;
 
 	memset(&v, 0, sizeof v);
-	rc = read_value(row, text, &v);
+	rc = kc_opt_read(row, text, &v);
 	if (rc < 0 || row->flags & KC_OPT_NOEFFECT) {
 		free_value(row->type, &v);
 		return rc == KC_EFORMAT ? fail_value(row, text, where) : rc;
@@ -358,7 +147,7 @@ int kc_opt_defaults(const struct kc_opt *rows, size_t n, void *obj)
 void kc_opt_release(const struct kc_opt *rows, size_t n, void *obj)
 {
 	for (size_t i = 0; i < n; i++) {
-		union value v;
+		union kc_opt_value v;
 
 		if (!owns_member(&rows[i]))
 			continue;
@@ -429,6 +218,14 @@ const struct kc_opt *kc_opt_find(const struct kc_opt *rows, size_t n, const char
 
 /* --- value to text ------------------------------------------------------------------- */
 
+static const char *choice_name(const char *choices, int64_t index, size_t *n)
+{
+	while (index-- > 0)
+		choices += strcspn(choices, "|") + 1;
+	*n = strcspn(choices, "|=");
+	return choices;
+}
+
 /* True when YAML would read the bare text as something else. */
 static bool needs_quotes(const char *text)
 {
@@ -436,7 +233,7 @@ static bool needs_quotes(const char *text)
 		"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_./+-")];
 }
 
-static void put_list(const struct kc_opt *row, const union value *v, FILE *out)
+static void put_list(const struct kc_opt *row, const union kc_opt_value *v, FILE *out)
 {
 	bool ints = row->type == KC_OPT_INTS;
 	size_t n = ints ? v->ints.n : v->reals.n;
@@ -455,7 +252,7 @@ static void put_list(const struct kc_opt *row, const union value *v, FILE *out)
 /* `yaml` quotes texts that YAML would not read back bare. */
 static void put_value(const struct kc_opt *row, const void *obj, bool yaml, FILE *out)
 {
-	union value v = stored(row, obj);
+	union kc_opt_value v = stored(row, obj);
 	const char *name;
 	size_t n;
 
@@ -552,7 +349,7 @@ int kc_opt_dump(const struct kc_opt *rows, size_t n, const void *obj, FILE *out)
 
 static uint64_t hash_value(const struct kc_opt *row, const void *obj, uint64_t h)
 {
-	union value v = stored(row, obj);
+	union kc_opt_value v = stored(row, obj);
 	const char *text = "";
 	size_t n;
 
@@ -581,12 +378,12 @@ static uint64_t hash_value(const struct kc_opt *row, const void *obj, uint64_t h
 static bool is_default(const struct kc_opt *row, const void *obj, uint64_t key)
 {
 	struct kc_opt alone = *row;
-	union value v;
+	union kc_opt_value v;
 	bool same;
 
 	memset(&v, 0, sizeof v);
 	alone.offset = 0;
-	same = read_value(row, row->def, &v) == 0 &&
+	same = kc_opt_read(row, row->def, &v) == 0 &&
 	       hash_value(&alone, &v, key) == hash_value(row, obj, key);
 	free_value(row->type, &v);
 	return same;
