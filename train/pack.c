@@ -114,9 +114,41 @@ static int check_arguments(struct arguments *a)
 	return 0;
 }
 
+enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS, PRIOR };
+
+/* What is checked while it is read. */
+static int take_value(struct arguments *a, int option, const char *text)
+{
+	struct kc_pack_job *job = &a->job;
+
+	switch (option) {
+	case 'j':
+		return read_int(text, &job->workers) && job->workers ? 0
+			: bad_usage("-j: a number of threads expected, got %s", text);
+	case SIZE:
+		return read_size(text, job) ? 0
+			: bad_usage("--size: WIDTHxHEIGHT expected, got %s", text);
+	case FORMAT:
+		job->jpeg = !strcmp(text, "jpeg");
+		return job->jpeg || !strcmp(text, "raw") ? 0
+			: bad_usage("--format: raw or jpeg expected, got %s", text);
+	case QUALITY:
+		return read_int(text, &job->quality) ? 0
+			: bad_usage("--quality: 1 to 100 expected, got %s", text);
+	case FLOW:
+		a->flow = !strcmp(text, "dis");
+		return a->flow ? 0 : bad_usage("--flow: dis expected, got %s", text);
+	case OFFSETS:
+		a->offsets = true;
+		return read_offsets(text, job) ? 0
+			: bad_usage("--offsets: up to 8 numbers of frames expected, got %s", text);
+	default:
+		return bad_usage("%s", "wrong option");
+	}
+}
+
 static int parse(int argc, char **argv, struct arguments *a)
 {
-	enum { LIST = 256, SIZE, FORMAT, QUALITY, FLOW, OFFSETS, PRIOR };
 	static const struct option longs[] = {
 		{"list", required_argument, NULL, LIST},
 		{"size", required_argument, NULL, SIZE},
@@ -128,8 +160,7 @@ static int parse(int argc, char **argv, struct arguments *a)
 		{"help", no_argument, NULL, 'h'},
 		{0},
 	};
-	struct kc_pack_job *job = &a->job;
-	int c;
+	int c, status;
 
 	while ((c = getopt_long(argc, argv, "i:o:j:h", longs, NULL)) != -1) {
 		a->packing |= c >= SIZE && c <= OFFSETS;
@@ -137,39 +168,12 @@ static int parse(int argc, char **argv, struct arguments *a)
 		case 'i': a->input = optarg; break;
 		case 'o': a->output = optarg; break;
 		case 'h': a->help = true; break;
-		case PRIOR: a->prior = true; break;
-		case 'j':
-			if (!read_int(optarg, &job->workers) || !job->workers)
-				return bad_usage("-j: a number of threads expected, got %s",
-						 optarg);
-			break;
 		case LIST: a->list = optarg; break;
-		case SIZE:
-			if (!read_size(optarg, job))
-				return bad_usage("--size: WIDTHxHEIGHT expected, got %s", optarg);
-			break;
-		case FORMAT:
-			if (strcmp(optarg, "raw") && strcmp(optarg, "jpeg"))
-				return bad_usage("--format: raw or jpeg expected, got %s", optarg);
-			job->jpeg = !strcmp(optarg, "jpeg");
-			break;
-		case QUALITY:
-			if (!read_int(optarg, &job->quality))
-				return bad_usage("--quality: 1 to 100 expected, got %s", optarg);
-			break;
-		case FLOW:
-			if (strcmp(optarg, "dis"))
-				return bad_usage("--flow: dis expected, got %s", optarg);
-			a->flow = true;
-			break;
-		case OFFSETS:
-			a->offsets = true;
-			if (!read_offsets(optarg, job))
-				return bad_usage(
-					"--offsets: up to 8 numbers of frames expected, got %s",
-					optarg);
-			break;
-		default: return bad_usage("%s", "wrong option");
+		case PRIOR: a->prior = true; break;
+		default:
+			status = take_value(a, c, optarg);
+			if (status)
+				return status;
 		}
 	}
 	if (optind < argc)
