@@ -11,7 +11,6 @@
 #include "train/crops.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 #define SET(...) ((const char *const[]){__VA_ARGS__, NULL})
 
@@ -176,26 +175,6 @@ static void test_emulated(void)
 
 /* ---- whole runs ---- */
 
-static char *read_all(const char *name, size_t *size)
-{
-	char *data = NULL;
-
-	*size = 0;
-	KC_CHECK_OK(kc_file_read(kc_test_path(name), 64 << 20, &data, size));
-	return data;
-}
-
-static void check_same_file(const char *a, const char *b)
-{
-	size_t n, m;
-	char *x = read_all(a, &n), *y = read_all(b, &m);
-
-	if (n != m || !x || !y || memcmp(x, y, n))
-		kc_test_fail(__FILE__, __LINE__, "%s and %s differ", a, b);
-	free(x);
-	free(y);
-}
-
 static void train(const char *const *set, const char *const *more, const char *expected)
 {
 	const char *all[ROOM], *said = "";
@@ -223,9 +202,9 @@ static void test_runs(void)
 				  i ? "datasets.train.augment_on=device"
 				    : "datasets.train.augment_on=host"),
 		      "resumed behind iteration 2");
-		check_same_file("experiments/host/models/4_G.safetensors",
+		kc_test_same_file("experiments/host/models/4_G.safetensors",
 				"experiments/device/models/4_G.safetensors");
-		check_same_file("experiments/host/training_state/4.state",
+		kc_test_same_file("experiments/host/training_state/4.state",
 				"experiments/device/training_state/4.state");
 	}
 }
