@@ -77,7 +77,7 @@ END
 stand_in whole/gpu_check <<END
 small="flow=dis datasets.train.keyframe_interval=1 datasets.train.batch_size=1
 	datasets.train.GT_size=32 network_G.width=0.0625"
-export OMP_NUM_THREADS=1
+export OMP_NUM_THREADS=1 KC_EMULATED_DEVICES=2
 case \$3 in
 record | resume | parity) set -- "\$@" \$small ;;
 bench) set -- "\$1" "\$2" bench "\$4" 2 \$6 \$small ;;
@@ -125,9 +125,22 @@ quick crashed parity 'kill -SEGV $$'
 run crashed 1
 shows "| parity | FAILED |" "ended by signal 11"
 
+quick late resume 'sleep 60'
+run late 0 GPU_CHECK_SECONDS=14
+shows "| resume | left out |" "no time was left, stopped after"
+
+# Of its own time every check gets two seconds here.
+timeout=$(command -v timeout)
+stand_in path/timeout <<END
+case \$1 in
+-k) shift 3; exec "$timeout" -k 5 2 "\$@" ;;
+esac
+exec "$timeout" "\$@"
+END
 quick slow resume 'sleep 60'
-run slow 1 GPU_CHECK_SECONDS=14
-shows "| resume | FAILED |" "stopped after" "left out"
+run slow 1
+shows "| resume | FAILED |" "stopped after 2 s"
+rm "$work/path/timeout"
 
 quick lost record "touch $work/gone; exit 1"
 stand_in lost/gpu_check.real <"$work/lost/gpu_check"
