@@ -104,6 +104,9 @@ void kc_cuda_table_free(void *);
 
 struct kc_view kc_view_of(const struct kc_buf *);
 
+/* Elements; 1 of a view without dimensions. */
+int64_t kc_view_count(const struct kc_view *);
+
 /*
  * Dimensions ordered as they lie in the first view's memory, slowest first, sizes of 1 dropped
  * and neighbours joined where every one of the n views allows it: what is left is as few

@@ -18,15 +18,6 @@ static struct kc_view without(const struct kc_buf *b, int64_t axis)
 	return v;
 }
 
-static int64_t count_of(const struct kc_view *v)
-{
-	int64_t n = 1;
-
-	for (int d = 0; d < v->nd; d++)
-		n *= v->dim[d];
-	return n;
-}
-
 static int run_entries(const struct kc_call *call,
 		       int (*launch)(const struct kc_cu_entries *, cudaStream_t), const char *name)
 {
@@ -39,7 +30,7 @@ static int run_entries(const struct kc_call *call,
 	kc_view_join(v, 2);
 	a.y = v[0];
 	a.x = v[1];
-	a.n = count_of(&v[0]);
+	a.n = kc_view_count(&v[0]);
 	return kc_cuda_launched(launch(&a, kc_cuda_stream(call)), name);
 }
 
@@ -66,7 +57,7 @@ static int run_places(const struct kc_call *call, const struct kc_buf *longer,
 	a.y = v[0];
 	a.x = v[1];
 	a.index = v[2];
-	a.n = count_of(&v[0]);
+	a.n = kc_view_count(&v[0]);
 	return kc_cuda_launched(launch(&a, kc_cuda_stream(call)), name);
 }
 

@@ -26,15 +26,6 @@ static int64_t size_of(const struct kc_view *v)
 	return (int64_t)kc_dtype_size((enum kc_dtype)v->dtype);
 }
 
-static int64_t count_of(const struct kc_view *v)
-{
-	int64_t n = 1;
-
-	for (int d = 0; d < v->nd; d++)
-		n *= v->dim[d];
-	return n;
-}
-
 /* Every run of the fastest dimension begins at a multiple of so many elements and is one long. */
 static bool runs_divide(const struct kc_view *v, int64_t elements)
 {
@@ -82,7 +73,7 @@ static void fill_box(struct kc_cu_box *b, const struct kc_view v[2], double scal
 				.to_type = v[0].dtype, .from_type = v[1].dtype,
 				.nd = v[0].nd ? v[0].nd : 1, .dim = {{1, 0, 0}}};
 	b->kind = kind_of(v, scale, &elements);
-	b->n = count_of(&v[0]) / elements;
+	b->n = kc_view_count(&v[0]) / elements;
 	for (int d = 0; d < v[0].nd; d++) {
 		int from = v[0].nd - 1 - d;
 		bool fastest = d == 0;
@@ -108,7 +99,7 @@ static struct kc_view half(const struct kc_view *v, bool second)
 /* Units of a launch are counted in 32 bits. */
 static int add_box(struct batch *b, const struct kc_view v[2], double scale)
 {
-	int64_t n = count_of(&v[0]);
+	int64_t n = kc_view_count(&v[0]);
 
 	if (n > INT32_MAX) {
 		KC_TRY(add_box(b, (struct kc_view[]){half(&v[0], false), half(&v[1], false)},
@@ -156,7 +147,7 @@ static int across(const struct kc_view v[2])
 
 	if (v[0].nd < 2 || v[0].dtype != v[1].dtype || v[0].stride[last] != 1 ||
 	    v[0].dim[last] < WORTH || v[1].stride[last] == 1 ||
-	    (size_of(&v[0]) != 2 && size_of(&v[0]) != 4) || count_of(&v[0]) > INT32_MAX)
+	    (size_of(&v[0]) != 2 && size_of(&v[0]) != 4) || kc_view_count(&v[0]) > INT32_MAX)
 		return -1;
 	for (int d = 0; d < last; d++)
 		if (v[1].stride[d] == 1 && v[0].dim[d] >= WORTH && v[0].dim[d] <= 1 << 20)
@@ -311,7 +302,7 @@ static int run_reshape(const struct kc_call *call)
 {
 	struct kc_view to = kc_view_of(&call->out[0]), from = kc_view_of(&call->in[0]);
 
-	return kc_cuda_launched(kc_cu_reshape(&to, &from, count_of(&to), kc_cuda_stream(call)),
+	return kc_cuda_launched(kc_cu_reshape(&to, &from, kc_view_count(&to), kc_cuda_stream(call)),
 				"reshape");
 }
 

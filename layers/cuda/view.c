@@ -63,6 +63,15 @@ static void drop_ones(struct kc_view *v, int n)
 		v[j].nd = nd;
 }
 
+int64_t kc_view_count(const struct kc_view *v)
+{
+	int64_t n = 1;
+
+	for (int d = 0; d < v->nd; d++)
+		n *= v->dim[d];
+	return n;
+}
+
 void kc_view_join(struct kc_view *v, int n)
 {
 	int last = 0;
