@@ -19,14 +19,24 @@ static int *last_uses(const struct kc_plan *p)
 	return last;
 }
 
+static bool reads(const struct kc_plan *p, int j, int i)
+{
+	for (int k = 0; k < p->steps[j].n_in; k++)
+		for (int o = 0; o < p->steps[i].n_out; o++)
+			if (kc_ir_root(p, p->steps[j].in[k]) == p->steps[i].out[o])
+				return true;
+	return false;
+}
+
+/* By the new order: readers that were moved down already may stand behind others. */
 static int first_reader(const struct kc_plan *p, int i)
 {
+	int first = -1;
+
 	for (int j = i + 1; j < p->n_steps; j++)
-		for (int k = 0; k < p->steps[j].n_in; k++)
-			for (int o = 0; o < p->steps[i].n_out; o++)
-				if (kc_ir_root(p, p->steps[j].in[k]) == p->steps[i].out[o])
-					return j;
-	return -1;
+		if ((first < 0 || p->steps[j].order < p->steps[first].order) && reads(p, j, i))
+			first = j;
+	return first;
 }
 
 static bool stay_alive(const struct kc_plan *p, const struct kc_step *s, int until, const int *last)
