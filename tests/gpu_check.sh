@@ -125,6 +125,10 @@ quick crashed parity 'kill -SEGV $$'
 run crashed 1
 shows "| parity | FAILED |" "ended by signal 11"
 
+quick killed parity 'kill -KILL $$'
+run killed 1 GPU_CHECK_SECONDS=60
+shows "| parity | FAILED |" "ended by signal 9"
+
 quick late resume 'sleep 60'
 run late 0 GPU_CHECK_SECONDS=14
 shows "| resume | left out |" "no time was left, stopped after"
