@@ -29,7 +29,7 @@ enum {
 
 /* How the precision pass treats an operator in a bf16 plan. */
 enum kc_precision {
-	KC_PREC_FOLLOW,         /* bf16 when every real input is */
+	KC_PREC_FOLLOW,         /* bf16 when most of what is real in its inputs is */
 	KC_PREC_FIRST,          /* output as input 0; other inputs as they come */
 	KC_PREC_LOW,            /* bf16 in and out: convolution, matrix product */
 	KC_PREC_FULL            /* float32 in and out: reductions, losses, statistics, state */
