@@ -288,6 +288,13 @@ static void test_budget(void)
 		one_form(&forms[1], &device, false, false);
 		KC_CHECK(cuda->budget.timing > 0 && cuda->budget.timing < 1e3);
 		KC_CHECK_OK(kc_file_read(path, 1 << 20, &first, &n));
+		cuda->budget.below = 1e3;
+		cuda->budget.small = 1e-9;
+		one_form(&forms[2], &device, false, false);
+		KC_CHECK(cuda->budget.small < 0);
+		free(first);
+		KC_CHECK_OK(kc_file_read(path, 1 << 20, &first, &n));
+		one_form(&forms[0], &device, false, false);             /* small, and too late */
 		cuda->budget.timing = 0;
 		emu_cudnn.runs = 0;
 		one_form(&forms[0], &device, false, false);

@@ -16,9 +16,9 @@ enum {
 	/*
 	 * Pixels of FlowNet 2.0's batch.  On the CPU more pairs at once only take memory; a GPU
 	 * needs more to be busy with the small layers.  Flows come first, into memory that the
-	 * backward pass needs later anyway: 16 MB more at 62 pairs of 256x256, 60 at 124.
+	 * backward pass needs later anyway: 60 MB more for the 124 pairs of a batch of 4 at 256x256.
 	 */
-	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 16 * FLOW_PIXELS
+	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 32 * FLOW_PIXELS
 };
 
 /* Whole groups of the batch's windows. */

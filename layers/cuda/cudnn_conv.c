@@ -433,8 +433,8 @@ static void time_all(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 	}
 }
 
-/* Compiles nothing where it cannot pay. */
-static void choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
+/* Compiles nothing where it cannot pay.  False: the guess is left as it is, for want of time. */
+static bool choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 			   const struct kc_cudnn_timer *timer, struct kc_cudnn_choice *best,
 			   struct kc_cudnn_plan **plan)
 {
@@ -442,7 +442,12 @@ static void choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 	double start = kc_now(), compiled = 0;
 	int n = kc_cudnn_conv_candidates(lib, c, KC_CUDNN_MANY, all);
 
-	time_all(lib, c, timer, all, n, best, plan);
+	time_all(lib, c, timer, all, KC_MIN(n, 1), best, plan);
+	if (*plan && best->seconds < timer->budget->below && timer->budget->small <= 0) {
+		timer->budget->timing -= kc_now() - start;
+		return false;
+	}
+	time_all(lib, c, timer, all + 1, n - 1, best, plan);
 	if (*plan && best->seconds > COMPILING && timer->budget->compiling > 0) {
 		double before = kc_now();
 
@@ -452,6 +457,9 @@ static void choose_by_time(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 	}
 	timer->budget->compiling -= compiled;
 	timer->budget->timing -= kc_now() - start;
+	if (*plan && best->seconds < timer->budget->below)
+		timer->budget->small -= kc_now() - start;
+	return *plan != NULL;
 }
 
 /* An engine may take a graph and still fail when it runs. */
@@ -490,9 +498,8 @@ int kc_cudnn_conv_choose(struct kc_cudnn *lib, const struct kc_cudnn_conv *c,
 		return 0;
 	*plan = NULL;
 	if (timed)
-		choose_by_time(lib, c, timer, choice, plan);
-	timed = *plan != NULL;
-	if (!timed)
+		timed = choose_by_time(lib, c, timer, choice, plan);
+	if (!*plan)
 		rc = take_first(lib, c, timer, KC_CUDNN_FIRST, choice, plan);
 	if (rc < 0)
 		rc = take_first(lib, c, timer, KC_CUDNN_MANY, choice, plan);

@@ -92,8 +92,12 @@ enum { KC_CUDNN_TRIES = 8, KC_CUDNN_CANDIDATES = KC_FORMS * KC_CUDNN_TRIES };
 int kc_cudnn_conv_candidates(struct kc_cudnn *, const struct kc_cudnn_conv *,
 			     enum kc_cudnn_effort, struct kc_cudnn_choice to[KC_CUDNN_CANDIDATES]);
 
-/* Seconds that choosing may still take, in all; of these, for what is compiled at run time. */
-struct kc_cudnn_budget { double timing, compiling; };
+/*
+ * Seconds that choosing may still take, in all; of these, for what is compiled at run time, and
+ * for convolutions that take less than `below`: a network's small layers come first, its large
+ * ones are worth more.
+ */
+struct kc_cudnn_budget { double timing, compiling, small, below; };
 
 struct kc_cudnn_timer {
 	/*

@@ -7,9 +7,10 @@
 
 #include <stdlib.h>
 
-/* What timing may take in all, and of that what compiling may take: the rest of the convolutions
- * get the best guess, and the next run goes on where this one stopped. */
-static const struct kc_cudnn_budget budget = {.timing = 40, .compiling = 20};
+/* What timing may take in all, and of that what compiling and small convolutions may take: the
+ * rest get the best guess, and the next run goes on where this one stopped. */
+static const struct kc_cudnn_budget budget = {
+	.timing = 40, .compiling = 20, .small = 10, .below = 20e-6};
 
 /* Without its file every run times anew, nothing worse. */
 static void open_caches(struct kc_cuda *c)
