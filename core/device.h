@@ -127,7 +127,7 @@ struct kc_device {
 	char *unrecorded;       /* why a recording failed, since when they are not; else NULL */
 	bool strided;   /* pointwise kernels read parts of a tensor where they lie, at full speed */
 	bool sums;      /* chains of pointwise operators sum a result over all but its channels */
-	bool roomy;     /* results are kept where computing them again would cost time */
+	bool roomy;     /* in bf16, results are kept where computing them again would cost time */
 	const struct kc_kernel *const *kernels;         /* rows in order, NULL-terminated */
 	bool fast_bf16;                                 /* precision: auto means bf16 here */
 	int threads;

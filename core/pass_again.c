@@ -1,7 +1,8 @@
 /*
  * Pass 9: results of cheap steps that wait long for their second use (a concatenation that the
  * backward pass needs) are computed again there instead of kept, when that keeps fewer bytes
- * alive than the result has.  Not on devices that have the room to keep them.
+ * alive than the result has.  Not in bf16 on devices that have the room to keep them; in float32
+ * convolutions take so long that the time would not be seen, and results twice the room.
  */
 #include "core/plan_ir.h"
 
@@ -112,7 +113,7 @@ int kc_pass_again(struct kc_plan *p)
 	struct again a = {.p = p};
 	int n = p->n_steps, rc = 0, done = 0;
 
-	if (p->device->roomy)
+	if (p->device->roomy && p->opts.low)
 		return 0;
 	a.last = kc_calloc((size_t)p->n_values, sizeof(int));
 	a.sharing = kc_calloc((size_t)p->n_values, sizeof(int));

@@ -74,14 +74,14 @@ static void test_narrow_gradient(void)
 /* ---- what is kept ---- */
 
 /* Bytes and steps of a plan whose concatenation is used at both ends of a long way; its result. */
-static struct kc_plan_stats run_long_way(bool roomy, double *to)
+static struct kc_plan_stats run_long_way(bool roomy, bool low, double *to)
 {
 	enum { SIDE = 256, LONG = 40 };
 	static double at[SIDE * SIDE];
 	struct kc_graph *g = new_graph();
 	struct kc_tensor *x = kc_input(g, "x", REAL(SIDE, SIDE)), *both, *y;
 	struct test_feed feed = {x, at};
-	struct kc_plan_opts opts = {.real = KC_F64};
+	struct kc_plan_opts opts = {.real = KC_F32, .low = low};
 	struct kc_plan_stats s = {0};
 	struct kc_device device;
 	struct kc_plan *p;
@@ -270,11 +270,12 @@ static void test_only_summed(void)
 static void test_room(void)
 {
 	double kept[8], again[8];
-	struct kc_plan_stats roomy = run_long_way(true, kept);
-	struct kc_plan_stats narrow = run_long_way(false, again);
+	struct kc_plan_stats roomy = run_long_way(true, true, kept);
+	struct kc_plan_stats narrow = run_long_way(false, true, again);
 
 	KC_CHECK(narrow.steps == roomy.steps + 1 && narrow.arena < roomy.arena);
 	KC_CHECK(!memcmp(kept, again, sizeof kept));
+	KC_CHECK(run_long_way(true, false, again).steps == narrow.steps);
 }
 
 const struct kc_test kc_tests_plan[] = {

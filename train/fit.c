@@ -208,7 +208,7 @@ int kc_run_fit(struct kc_run *r)
 
 	KC_TRY(kc_ranks_agree(r->ranks, open_again(r)));
 	KC_TRY(check_fit(r, limit, &fits));
-	if (!fits && r->device.roomy) {
+	if (!fits && r->device.roomy && r->training.low) {
 		KC_TRY(kc_ranks_agree(r->ranks, keep_less(r)));
 		KC_TRY(check_fit(r, limit, &fits));
 	}

@@ -16,7 +16,7 @@ enum {
 	/*
 	 * Pixels of FlowNet 2.0's batch.  On the CPU more pairs at once only take memory; a GPU
 	 * needs more to be busy with the small layers.  Flows come first, into memory that the
-	 * backward pass needs later anyway: 60 MB more for the 124 pairs of a batch of 4 at 256x256.
+	 * backward pass needs later anyway: 60 MB for the 124 pairs of a batch of 4 at 256x256.
 	 */
 	FLOW_PIXELS = 4 * 256 * 256, FLOW_PIXELS_GPU = 32 * FLOW_PIXELS
 };
