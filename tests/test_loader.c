@@ -4,6 +4,7 @@
 #include "data/pack_build.h"
 #include "data/sampler.h"
 #include "tests/clips.h"
+#include "tests/loader_set.h"
 #include "tests/test.h"
 
 #include <math.h>
@@ -11,30 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-static const struct kc_loader_pair some_pairs[] = {{0, 1}, {2, 1}, {2, 0}};
-
-/* Three clips of 10, 6 and 3 frames. */
-static struct kc_dataset *make_set(void)
-{
-	struct kc_dataset *d = NULL;
-
-	kc_test_clip(kc_test_path("set"), "a", 10, 40, 32, 1);
-	kc_test_clip(kc_test_path("set"), "b", 6, 40, 32, 2);
-	kc_test_clip(kc_test_path("set"), "c", 3, 40, 32, 3);
-	KC_CHECK_OK(kc_dataset_open(kc_test_path("set"), &d));
-	return d;
-}
-
-static struct kc_loader_opts usual(void)
-{
-	static const int64_t intervals[] = {1, 2};
-
-	return (struct kc_loader_opts){
-		.window = 3, .intervals = intervals, .n_intervals = 2, .random_reverse = true,
-		.crop = 24, .flip = true, .rotate = true, .shuffle = true, .seed = 11, .batch = 2,
-		.flow = KC_LOADER_DIS, .dis = KC_DIS_ULTRAFAST, .pairs = some_pairs, .n_pairs = 3};
-}
 
 static uint64_t hash_batch(const struct kc_batch *b)
 {
@@ -74,8 +51,8 @@ enum { RUN = 24 };
 
 static void test_workers(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	uint64_t alone[RUN], other[RUN];
 
 	read_batches(d, &o, 0, RUN, alone);
@@ -94,8 +71,8 @@ static void test_workers(void)
 
 static void test_resume(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	uint64_t all[RUN], rest[RUN];
 
 	o.workers = 2;
@@ -110,8 +87,8 @@ static void test_resume(void)
 /* Two ranks see together what one rank of twice the batch sees. */
 static void test_ranks(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_loader *l[3];
 	const struct kc_batch *b[3];
 
@@ -201,8 +178,8 @@ static void check_dis(const struct kc_batch *b, const struct kc_loader_opts *o)
 
 static void test_contents(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	const struct kc_batch *b;
 	struct kc_loader *l;
 	int seen[8] = {0}, reversed = 0, slow = 0;
@@ -233,8 +210,8 @@ static void test_contents(void)
 /* Each epoch has every (clip, start) once; orders differ; without shuffle they are in order. */
 static void test_epochs(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_sampler s;
 	int64_t order[3][13];
 
@@ -265,8 +242,8 @@ static void test_epochs(void)
 static void test_draws(void)
 {
 	static const int64_t intervals[] = {1, 2, 4};
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_sampler s;
 	int at[3] = {0};
 
@@ -289,8 +266,8 @@ static void test_draws(void)
 static void test_key_windows(void)
 {
 	static const char list[] = "}U\4keys](U\005a_2_9U\005a_9_9U\005b_0_5U\005c_0_1es.";
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_sampler s;
 	struct kc_draw draw;
 
@@ -313,8 +290,8 @@ static void test_key_windows(void)
 
 static void test_published(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_sampler s;
 	int seen[8] = {0};
 
@@ -349,7 +326,7 @@ static void test_single(void)
 {
 	struct kc_loader_opts o = {
 		.window = 1, .crop = 24, .batch = 3, .shuffle = true, .workers = 2};
-	struct kc_dataset *d = make_set();
+	struct kc_dataset *d = kc_test_set();
 	struct kc_image image = {0};
 	struct kc_loader_stats stats;
 	const struct kc_batch *b;
@@ -406,8 +383,8 @@ static double warp_error(const struct kc_batch *b, const struct kc_loader_pair *
 
 static void test_pack_flow(void)
 {
-	struct kc_dataset *folder = make_set(), *d;
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *folder = kc_test_set(), *d;
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_pack_job job = {.dataset = folder, .output = kc_test_path("x.h5"), .width = 40,
 				  .height = 32, .offsets = {1, 2, 4}, .n_offsets = 3,
 				  .dis = KC_DIS_MEDIUM, .workers = 2};
@@ -425,10 +402,10 @@ static void test_pack_flow(void)
 		check_frames(d, b);
 		for (int p = 0; p < 3; p++)
 			for (int i = 0; i < b->batch; i++) {
-				error += warp_error(b, &some_pairs[p], p, i);
+				error += warp_error(b, &o.pairs[p], p, i);
 				memset(b->flows + (size_t)(p * b->batch + i) * 24 * 24 * 2, 0,
 				       24 * 24 * 2 * sizeof *b->flows);
-				still += warp_error(b, &some_pairs[p], p, i);
+				still += warp_error(b, &o.pairs[p], p, i);
 			}
 		kc_loader_release(l, b);
 	}
@@ -455,8 +432,8 @@ static void count_report(void *own, const char *message)
 
 static void test_damaged(void)
 {
-	struct kc_loader_opts o = usual();
-	struct kc_dataset *d = make_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
+	struct kc_dataset *d = kc_test_set();
 	struct kc_image image = {0};
 	struct kc_loader_stats stats;
 	struct kc_loader *l;
@@ -494,7 +471,7 @@ static void test_damaged(void)
 /* When nothing can be read any more, the run ends; and stays ended. */
 static void test_all_damaged(void)
 {
-	struct kc_loader_opts o = usual();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_dataset *d;
 	struct kc_loader *l;
 	const struct kc_batch *b;
@@ -519,45 +496,45 @@ static void test_all_damaged(void)
 static void test_bad_options(void)
 {
 	static const struct kc_loader_pair outside = {0, 3};
-	struct kc_dataset *d = make_set();
+	struct kc_dataset *d = kc_test_set();
 	struct kc_loader_opts o;
 	struct kc_loader *l;
 
-	o = usual(), o.window = 11;
+	o = kc_test_loader_opts(), o.window = 11;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG,
 		     "a window of 11 frames at interval 1 (11 frames); the longest, a, has 10");
-	o = usual(), o.window = 0;
+	o = kc_test_loader_opts(), o.window = 0;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "a window of 0 frames");
-	o = usual(), o.crop = 33;
+	o = kc_test_loader_opts(), o.crop = 33;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG,
 		     "larger than the frames of clip a, 40 x 32");
-	o = usual(), o.crop = 0;
+	o = kc_test_loader_opts(), o.crop = 0;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "cannot be turned");
-	o = usual(), o.resize = 20;
+	o = kc_test_loader_opts(), o.resize = 20;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG,
 		     "a crop of 24 from frames resized to 20");
-	o = usual(), o.crop = 8;
+	o = kc_test_loader_opts(), o.crop = 8;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "DIS flow on 8 x 8");
-	o = usual(), o.pairs = &outside, o.n_pairs = 1;
+	o = kc_test_loader_opts(), o.pairs = &outside, o.n_pairs = 1;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "flow from frame 0 to 3");
-	o = usual(), o.batch = 0;
+	o = kc_test_loader_opts(), o.batch = 0;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "batch 0");
-	o = usual(), o.ranks = 2, o.rank = 2;
+	o = kc_test_loader_opts(), o.ranks = 2, o.rank = 2;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "rank 2 of 2");
-	o = usual(), o.intervals = (const int64_t[]){0, 1};
+	o = kc_test_loader_opts(), o.intervals = (const int64_t[]){0, 1};
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "an interval of 0");
 	kc_dataset_close(d);
 	kc_test_clip(kc_test_path("set"), "d", 4, 50, 50, 1);
 	KC_CHECK_OK(kc_dataset_open(kc_test_path("set"), &d));
-	o = usual(), o.crop = 0, o.rotate = false;
+	o = kc_test_loader_opts(), o.crop = 0, o.rotate = false;
 	KC_CHECK_ERR(kc_loader_open(d, &o, 0, &l), KC_ECONFIG, "d (50 x 50) differ in size");
 	kc_dataset_close(d);
 }
 
 static void test_skipped(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_loader_stats stats;
 	struct kc_loader *l;
 
@@ -573,8 +550,8 @@ static void test_skipped(void)
 /* Closed at any moment, with batches held, nothing hangs or leaks. */
 static void test_close(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	const struct kc_batch *b, *c;
 	struct kc_loader *l;
 
@@ -596,8 +573,8 @@ static void test_close(void)
 
 static void test_no_memory(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	const struct kc_batch *b;
 	struct kc_loader *l;
 	int rc = KC_ENOMEM;

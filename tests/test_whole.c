@@ -3,36 +3,13 @@
 #include "data/pack_build.h"
 #include "data/symmetry.h"
 #include "tests/clips.h"
+#include "tests/loader_set.h"
 #include "tests/test.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-static const struct kc_loader_pair some_pairs[] = {{0, 1}, {2, 1}, {2, 0}};
-
 enum { RUN = 24 };
-
-/* Three clips of 10, 6 and 3 frames. */
-static struct kc_dataset *make_set(void)
-{
-	struct kc_dataset *d = NULL;
-
-	kc_test_clip(kc_test_path("set"), "a", 10, 40, 32, 1);
-	kc_test_clip(kc_test_path("set"), "b", 6, 40, 32, 2);
-	kc_test_clip(kc_test_path("set"), "c", 3, 40, 32, 3);
-	KC_CHECK_OK(kc_dataset_open(kc_test_path("set"), &d));
-	return d;
-}
-
-static struct kc_loader_opts usual(void)
-{
-	static const int64_t intervals[] = {1, 2};
-
-	return (struct kc_loader_opts){
-		.window = 3, .intervals = intervals, .n_intervals = 2, .random_reverse = true,
-		.crop = 24, .flip = true, .rotate = true, .shuffle = true, .seed = 11, .batch = 2,
-		.flow = KC_LOADER_DIS, .dis = KC_DIS_ULTRAFAST, .pairs = some_pairs, .n_pairs = 3};
-}
 
 /* ---- the loader ---- */
 
@@ -97,8 +74,8 @@ static void compare_whole(const struct kc_dataset *d, struct kc_loader_opts o, i
 
 static void test_whole(void)
 {
-	struct kc_dataset *folder = make_set(), *d;
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *folder = kc_test_set(), *d;
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_pack_job job = {.dataset = folder, .output = kc_test_path("x.h5"), .width = 40,
 				  .height = 32, .offsets = {1, 2, 4}, .n_offsets = 3,
 				  .dis = KC_DIS_ULTRAFAST, .workers = 2};
@@ -123,8 +100,8 @@ static void test_whole(void)
 
 static void test_no_whole(void)
 {
-	struct kc_dataset *d = make_set();
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *d = kc_test_set();
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_loader *l;
 
 	o.whole = true;
@@ -150,8 +127,8 @@ static void test_no_whole(void)
 
 static void test_no_memory(void)
 {
-	struct kc_dataset *folder = make_set(), *d;
-	struct kc_loader_opts o = usual();
+	struct kc_dataset *folder = kc_test_set(), *d;
+	struct kc_loader_opts o = kc_test_loader_opts();
 	struct kc_pack_job job = {.dataset = folder, .output = kc_test_path("x.h5"), .width = 40,
 				  .height = 32, .offsets = {1, 2, 4}, .n_offsets = 3,
 				  .dis = KC_DIS_ULTRAFAST, .workers = 1};
